@@ -1,13 +1,11 @@
 //! The pager for output that is longer than the terminal.
 
-use std::fs::File;
 use std::io;
-use std::io::{IsTerminal as _, Seek as _, Write as _};
-use std::os::unix::process::CommandExt as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::fcntl_getpipe_size;
 
 use super::exit::Code;
 use super::terminal_style::is_dumb_terminal;
@@ -27,23 +25,18 @@ pub(crate) enum Paging {
     FromEnd,
 }
 
-/// Prints text to stdout, through a pager if it does not fit on the terminal.
+/// Prints text to stdout, through a pager if it does not fit on the terminal. Returns `code`,
+/// whatever the pager returns.
 ///
 /// The pager is `RUNLOG_PAGER`, otherwise `PAGER`, otherwise `less`; an empty value and `cat`
 /// mean none. If the pager cannot be started, the text is printed without it.
 pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
-    if paging != Paging::Off
-        && is_longer_than_terminal(text)
-        && let Some(pager) = pager(paging)
-        && let Ok(file) = input(text)
-        && run(pager, file, code).is_ok()
-    {
-        return Ok(code);
+    let mut out = PagedOutput::new(paging);
+    match out.write_all(text).and_then(|()| out.finish()) {
+        // The user left the pager before its end.
+        Err(_) if out.pager.is_some() => {}
+        printed => printed.context("cannot write to stdout")?,
     }
-    let mut out = io::stdout().lock();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .context("cannot write to stdout")?;
     Ok(code)
 }
 
@@ -62,8 +55,52 @@ struct RunningPager {
     child: Child,
     /// `None` once all was written.
     input: Option<ChildStdin>,
+    /// What was written, while all of it may still be in the pipe: a shell that cannot start
+    /// the pager reads nothing.
+    unread: Option<Vec<u8>>,
     /// Ctrl-C is for the pager: without us, the shell would read from its terminal.
-    _interrupts: Option<Interrupts>,
+    interrupts: Option<Interrupts>,
+}
+
+impl RunningPager {
+    fn start(mut pager: Command) -> io::Result<Self> {
+        let mut child = pager.stdin(Stdio::piped()).spawn()?;
+        Ok(Self {
+            input: child.stdin.take(),
+            child,
+            unread: Some(Vec::new()),
+            interrupts: Interrupts::block_signals().ok(),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(input) = &mut self.input else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let n = input.write(bytes)?;
+        if let Some(unread) = &mut self.unread {
+            unread.extend(bytes.iter().take(n));
+            if fcntl_getpipe_size(input).is_ok_and(|size| unread.len() > size) {
+                self.unread = None;
+            }
+        }
+        Ok(n)
+    }
+
+    /// Waits until the user leaves the pager. Returns the text if there was no pager.
+    fn wait(&mut self) -> Option<Vec<u8>> {
+        drop(self.input.take());
+        let code = self.child.wait().ok()?.code();
+        // A shell that cannot execute or find a program returns these codes. The others are
+        // those of the pager, and do not matter.
+        if !matches!(code, Some(126 | 127)) {
+            return None;
+        }
+        if let Some(interrupts) = self.interrupts.take() {
+            interrupts.unblock();
+        }
+        self.unread.take()
+    }
 }
 
 impl PagedOutput {
@@ -84,30 +121,26 @@ impl PagedOutput {
         if let Some(held) = self.held.take() {
             io::stdout().lock().write_all(&held)?;
         }
-        self.leave_pager();
+        self.leave_pager()?;
+        self.pager = None;
         io::stdout().lock().flush()
     }
 
-    fn leave_pager(&mut self) {
-        if let Some(mut pager) = self.pager.take() {
-            drop(pager.input.take());
-            // The user decides when it ends, so its exit code does not matter.
-            drop(pager.child.wait());
+    /// Waits until the user leaves the pager; without a pager, writes its text to stdout.
+    fn leave_pager(&mut self) -> io::Result<()> {
+        match self.pager.as_mut().and_then(RunningPager::wait) {
+            Some(unread) => {
+                self.pager = None;
+                io::stdout().lock().write_all(&unread)
+            }
+            None => Ok(()),
         }
     }
 
     /// Starts the pager with the held text; without a pager, writes it to stdout.
     fn start(&mut self) -> io::Result<()> {
         let held = self.held.take().unwrap_or_default();
-        if let Some(mut pager) = pager(self.paging)
-            && let Ok(mut child) = pager.stdin(Stdio::piped()).spawn()
-        {
-            self.pager = Some(RunningPager {
-                input: child.stdin.take(),
-                child,
-                _interrupts: Interrupts::block_signals().ok(),
-            });
-        }
+        self.pager = pager(self.paging).and_then(|pager| RunningPager::start(pager).ok());
         self.write_all(&held)
     }
 }
@@ -121,9 +154,18 @@ impl io::Write for PagedOutput {
             }
             return Ok(bytes.len());
         }
-        match self.pager.as_mut().and_then(|pager| pager.input.as_mut()) {
-            Some(input) => input.write(bytes),
-            None => io::stdout().lock().write(bytes),
+        let Some(pager) = &mut self.pager else {
+            return io::stdout().lock().write(bytes);
+        };
+        match pager.write(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                self.leave_pager()?;
+                match &self.pager {
+                    Some(_) => Err(e),
+                    None => io::stdout().lock().write(bytes),
+                }
+            }
+            written => written,
         }
     }
 
@@ -137,7 +179,8 @@ impl io::Write for PagedOutput {
 
 impl Drop for PagedOutput {
     fn drop(&mut self) {
-        self.leave_pager();
+        // The error was reported by `finish`, or the command has another one.
+        drop(self.leave_pager());
     }
 }
 
@@ -175,24 +218,4 @@ fn pager(paging: Paging) -> Option<Command> {
         command.env("LESS", "FRX");
     }
     Some(command)
-}
-
-/// Returns the text as a file: unlike a pipe, it needs no process to write it.
-fn input(text: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create("runlog", MemfdFlags::CLOEXEC)?);
-    file.write_all(text)?;
-    file.rewind()?;
-    Ok(file)
-}
-
-/// Runs the pager.
-///
-/// On success, the pager replaces this process, so that Ctrl-C cannot end one without the other.
-/// This process waits for the pager only if it has to return another exit code.
-fn run(mut pager: Command, input: File, code: Code) -> io::Result<()> {
-    pager.stdin(input);
-    if code == Code::Ok {
-        return Err(pager.exec());
-    }
-    pager.status().map(drop)
 }

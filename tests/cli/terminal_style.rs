@@ -218,3 +218,49 @@ fn long_list_is_shown_by_pager() {
         "{screen}"
     );
 }
+
+#[test]
+fn missing_pager_shows_output_without_it() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--name", "long", "--", "seq", "30000"]);
+    env.executable("not-a-program", "#!/bin/no-such-shell\n");
+    for (pager, command, last, end) in [
+        ("no-such-pager", "status", "failed", "a0"),
+        ("no-such-pager", "replay long", "completed", "b0"),
+        ("./not-a-program", "tail --output long", "30000", "c0"),
+        ("false", "status", "end", "d0"),
+    ] {
+        terminal.line(&format!(
+            "clear; stty rows 2; PAGER={pager} \"$RUNLOG\" {command}; x=$?; stty rows 50; \
+             echo end; echo {}$x",
+            end.trim_end_matches('0')
+        ));
+        terminal.wait_for_line(end);
+        assert!(terminal.screen().contains(last), "{}", terminal.screen());
+    }
+}
+
+#[test]
+fn ctrl_c_in_pager_does_not_end_command() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let log = env.path(".omne/var/runs/it/events.jsonl");
+    let mut damaged = std::fs::read(&log).unwrap();
+    damaged.extend_from_slice(b"{\"v\":1,garbage\n");
+    std::fs::write(&log, damaged).unwrap();
+    let script = "trap 'echo interrupted' INT; cat; echo shown; \
+                  until [ -e go ]; do sleep 0.01; done";
+    env.executable("pager", format!("#!/bin/sh\n{script}\n"));
+    terminal
+        .line("stty rows 2; PAGER=./pager \"$RUNLOG\" status; x=$?; stty rows 50; echo code $x");
+    terminal.wait_for_text("shown");
+    terminal.keys(&["C-c"]);
+    terminal.wait_for_text("interrupted");
+    env.write("go", "");
+    terminal.wait_for_line("code 5");
+}

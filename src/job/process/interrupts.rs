@@ -72,4 +72,9 @@ impl Interrupts {
     pub fn reraise(self, signal: i32) {
         self.0.reraise(signal);
     }
+
+    /// Lets the signals have their default effect again, also those that arrived.
+    pub fn unblock(self) {
+        self.0.restore_mask();
+    }
 }

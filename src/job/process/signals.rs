@@ -147,9 +147,18 @@ impl SignalFd {
 
     /// Lets the signal have its default effect.
     pub(super) fn reraise(&self, signal: i32) {
-        // SAFETY: the system returned this mask, and no memory is involved.
+        // SAFETY: no memory is involved.
         unsafe {
             libc::raise(signal);
+        }
+        self.restore_mask();
+    }
+
+    /// Restores the signal mask from before the block. A signal that arrived and was not read
+    /// has its default effect.
+    pub(super) fn restore_mask(&self) {
+        // SAFETY: the system returned this mask, and no memory is involved.
+        unsafe {
             libc::pthread_sigmask(
                 libc::SIG_SETMASK,
                 &raw const self.original.0,
