@@ -123,7 +123,16 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         "runlog tail --cursor-file release-n",
         "% runlog tail --cursor-file release-notes",
     );
+    // The shell must not interpret a name.
+    env.ok(&["run", "-q", "--name", "zz; touch 'x'", "--", "true"]);
+    env.ok(&["run", "-q", "--name", "two words", "--", "true"]);
     for (typed, completed) in [
+        ("status --name zz", r"status --name zz\;\ touch\ \'x\'"),
+        (
+            r"status --name zz\;\ to",
+            r"status --name zz\;\ touch\ \'x\'",
+        ),
+        ("status --name 'two", "status --name 'two words'"),
         ("status --state fa", "status --state failed"),
         ("status --name dep", "status --name deploy"),
         ("run --name dep", "run --name deploy"),
@@ -196,6 +205,12 @@ fn zsh_completes_runs() {
          autoload -U compinit; compinit -D -u; echo ready",
     );
     terminal.wait_for_line("ready");
+    env.ok(&["run", "--name", "col:on", "--", "true"]);
+    completes_to(
+        &terminal,
+        "runlog status --name col",
+        "% runlog status --name col:on",
+    );
     in_a_terminal(&env, &terminal);
 }
 

@@ -75,8 +75,16 @@ _runlog_with_runs() {
         @COMMANDS@) [[ $cur == -* ]] && return 0 ;;
         *) return 0 ;;
     esac
-    local IFS=$'\n'
-    COMPREPLY=($("${1/#\~/$HOME}" ${volume[@]+"${volume[@]}"} complete-runs $which "$cur" 2>/dev/null | cut -f1))
+    COMPREPLY=()
+    # A name may hold anything, and bash inserts these words as they are.
+    while IFS=$'\t' read -r word _; do
+        case "${COMP_WORDS[COMP_CWORD]}" in
+            # In quotes, a character that ends or escapes them cannot be inserted.
+            [\"\']*) [[ $word == *[\"\'\$\`\\!]* ]] && continue ;;
+            *) printf -v word %q "$word" ;;
+        esac
+        COMPREPLY+=("$word")
+    done < <("${1/#\~/$HOME}" ${volume[@]+"${volume[@]}"} complete-runs $which "${cur//$quotes/}" 2>/dev/null)
     return 0
 }
 

@@ -7,7 +7,8 @@ _runlog_runs() {
     at=${typed[(I)(--volume=|-C)?*]}
     (( at )) && volume=(-C ${~${(Q)typed[at]##(--volume=|-C)}})
     runs=(${(f)"$(runlog $volume complete-runs ${(M)1:#--*} 2>/dev/null)"})
-    runs=(${runs//$'\t'/:})
+    # A name may hold a colon, which would end it here.
+    runs=(${${runs//:/\\:}//$'\t'/:})
     _describe -V -t runs run runs
 }
 
