@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub mode: Mode,
 
     /// With --state: show the state after the event SEQ, or at TIME
-    #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = AtPoint::parse)]
+    #[arg(long, value_name = "SEQ|TIME", requires = "state", allow_hyphen_values = true, value_parser = AtPoint::parse)]
     pub at: Option<AtPoint>,
     /// Replay events and output at X times the original speed, or without delays (`max`)
     #[arg(

@@ -13,21 +13,25 @@ const MAX_DURATION: Duration = Duration::from_hours(100 * 8_766);
 ///
 /// Returns a message if `text` is not a duration, is negative or exceeds 100 years.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_seconds(text)
-        .or_else(|| parse_signed(text))
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| {
-            format!(
-                "`{text}` is not a duration; write seconds or numbers with ms, s, m, h, d, w, \
-                 such as 90, 1.5s or 1h30m"
-            )
-        })?;
-    if duration > MAX_DURATION {
-        return Err(format!(
+    let parse = |text: &str| {
+        let duration = parse_seconds(text).or_else(|| parse_signed(text))?;
+        Duration::try_from(duration).ok()
+    };
+    // jiff refuses more digits.
+    let is_too_long = || {
+        let unit = text.trim().trim_start_matches(|c: char| c.is_ascii_digit());
+        unit != text.trim() && parse(&format!("1{unit}")).is_some()
+    };
+    match parse(text) {
+        Some(duration) if duration <= MAX_DURATION => Ok(duration),
+        None if !is_too_long() => Err(format!(
+            "`{text}` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as \
+             90, 1.5s or 1h30m"
+        )),
+        _ => Err(format!(
             "`{text}` is too long; a duration is at most 100 years"
-        ));
+        )),
     }
-    Ok(duration)
 }
 
 /// Returns the end of a time limit that starts now; as in `timeout(1)`, 0 means no limit.
@@ -126,7 +130,17 @@ mod tests {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         insta::assert_snapshot!(parse_duration("soon").unwrap_err(), @"`soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, 1.5s or 1h30m");
-        insta::assert_snapshot!(parse_duration("101000w").unwrap_err(), @"`101000w` is too long; a duration is at most 100 years");
+        for long in [
+            "101000w",
+            "99999999999999999999999",
+            "99999999999999999999999.5h",
+        ] {
+            let error = parse_duration(long).unwrap_err();
+            assert_eq!(
+                error,
+                format!("`{long}` is too long; a duration is at most 100 years")
+            );
+        }
     }
 
     proptest! {

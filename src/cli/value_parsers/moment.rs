@@ -48,10 +48,17 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     if let Some(time) = parse_time(trimmed) {
         return last_time(time, now, zone).ok_or_else(range);
     }
-    if let Some(ago) = parse_signed(trimmed) {
+    // jiff reads `1:30` as a span, and `+5m` would be later than now.
+    let may_be_span = !trimmed.contains(':') && !trimmed.starts_with('+');
+    if let Some(ago) = parse_signed(trimmed).filter(|_| may_be_span) {
         return now.checked_sub(ago.abs()).map_err(|_| range());
     }
-    if let Ok(moment) = trimmed.parse() {
+    // runlog prints a space before the offset.
+    let joined = match trimmed.rsplit_once(' ') {
+        Some((time, offset)) if offset.starts_with(['+', '-']) => format!("{time}{offset}"),
+        _ => trimmed.to_owned(),
+    };
+    if let Ok(moment) = joined.parse() {
         return Ok(moment);
     }
     // jiff drops an offset when it reads a time without one, and the moment would be off by
@@ -80,9 +87,10 @@ fn named_day(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     zone.to_timestamp(day.to_datetime(Time::midnight())).ok()
 }
 
-/// Parses a time of day: `9:30`, `21:49`, `21:49:30`.
+/// Parses a time of day: `9:30`, `21:49`, `21:49:30`, `21:49:30.746`.
 fn parse_time(text: &str) -> Option<Time> {
-    let is_time = text.contains(':') && text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let fits = |b: u8| b.is_ascii_digit() || matches!(b, b':' | b'.');
+    let is_time = text.contains(':') && text.bytes().all(fits);
     let padded = match text.find(':') {
         Some(1) => format!("0{text}"),
         _ => text.to_owned(),
@@ -132,6 +140,10 @@ mod tests {
             ("23:30", "2026-11-21T21:30:00Z"),
             ("9:05", "2026-11-21T07:05:00Z"),
             ("23:49:01", "2026-11-20T21:49:01Z"),
+            ("23:49:00.000", "2026-11-21T21:49:00Z"),
+            ("23:49:00.001", "2026-11-20T21:49:00.001Z"),
+            ("2026-11-21 21:49:30 +00:00", "2026-11-21T21:49:30Z"),
+            ("2026-11-21 21:49:30 -05:00", "2026-11-22T02:49:30Z"),
             ("1 day ago", "2026-11-20T21:49:00Z"),
             ("0s", "2026-11-21T21:49:00Z"),
             ("100000000", "1973-03-03T09:46:40Z"),
@@ -163,6 +175,12 @@ mod tests {
             "2026-11-21+02:00",
             "2026-11-21T21:49+99:00",
             "21:49x",
+            "25:00:00.5",
+            "1:2:3",
+            "-1:30:00",
+            "1h 0:30:00",
+            "+5m",
+            "2026-11-21 +02:00",
             "25:00",
             "tomorrow",
             "2026-11",
