@@ -67,9 +67,7 @@ fn gc_continues_past_corrupt_run() {
     removed run c, completed, [SIZE]: [DURATION] old, the limit is [DURATION]
     2 runs removed, [SIZE]
     -- stderr
-    warning: run a: `[ROOT]/.omne/var/runs/a` is not a directory
     warning: run fifo: `[ROOT]/.omne/var/runs/fifo/events.jsonl` is a FIFO; runlog reads only regular files and writes only to files with one link
-    warning: run file: `[ROOT]/.omne/var/runs/file` is not a directory
     warning: run subdir: `[ROOT]/.omne/var/runs/subdir/events.jsonl` is a directory; runlog reads only regular files and writes only to files with one link
     ");
     assert_eq!(env.runs(), [".hidden", "a", "fifo", "file", "subdir"]);

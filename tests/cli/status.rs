@@ -235,6 +235,17 @@ fn missing_volume_exits_3_and_is_not_created() {
 }
 
 #[test]
+fn volume_without_runs_is_reported() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    assert_snapshot!(status(&env, &[]), @"
+    exit 0
+    -- stderr
+    no runs in `[ROOT]`
+    ");
+}
+
+#[test]
 fn latest_without_runs_exits_3() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path(".omne")).unwrap();

@@ -54,24 +54,24 @@ pub(super) fn select_runs<T: Send>(
     let volume = global.volume()?;
     let mut listed = Vec::new();
     let mut code = Code::Ok;
-    let Some(runs) = volume.runs()? else {
-        return Ok((listed, code));
-    };
+    let runs = volume.runs()?;
     let ids = list(&volume)?;
     let scope = if args.json && !args.stats || args.export.is_some() {
         JobScope::All
     } else {
         JobScope::Summarized
     };
-    let inspected_runs = inspect_runs(&runs, &ids, scope, |run, inspected| {
-        let damage = inspected.summary.damage.clone();
-        let path = runs.path().join(run.as_str());
-        let report = RunRecord::new(run.clone(), path, inspected);
-        let selected = args.selects(&report).then(|| format(report));
-        (selected.transpose(), damage)
+    let inspected_runs = runs.map(|runs| {
+        inspect_runs(&runs, &ids, scope, |run, inspected| {
+            let damage = inspected.summary.damage.clone();
+            let path = runs.path().join(run.as_str());
+            let report = RunRecord::new(run.clone(), path, inspected);
+            let selected = args.selects(&report).then(|| format(report));
+            (selected.transpose(), damage)
+        })
     });
     let mut found = 0_usize;
-    for (run, result) in ids.iter().zip(inspected_runs) {
+    for (run, result) in ids.iter().zip(inspected_runs.into_iter().flatten()) {
         match result {
             // This is not a run yet, or has been removed in the meantime.
             Ok(None) | Err(StorageError::RunRemoved { .. }) => {}

@@ -10,6 +10,7 @@ use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RunInfo};
 use crate::log::{
     DamageList, JobScope, JobState, RunStatus, RunSummary, StorageError, is_started, list,
+    open_any_dir,
 };
 use crate::sync::map_in_parallel;
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -79,7 +80,9 @@ fn inspect_candidate(
     run: &RunId,
     filter: &GcFilter,
 ) -> Result<Option<(RunInfo, DamageList)>, StorageError> {
-    let dir = runs.open_dir(run.as_str())?;
+    let Some(dir) = open_any_dir(runs, run)? else {
+        return Ok(None);
+    };
     let mut facts = RunInfo {
         run_id: run.clone(),
         name: String::new(),
