@@ -1,6 +1,8 @@
 //! The exit code and the hint of each error.
 
+use std::borrow::Cow;
 use std::io;
+use std::path::Path;
 
 use anyhow::Error;
 
@@ -8,12 +10,12 @@ use super::exit_code::Code;
 use super::limit_hint::limit_hint;
 use super::run::{LockHeld, MissingRecord};
 use super::usage_error::UsageError;
-use crate::job::{RerunError, StartError, UncertainLog, UndoError};
+use crate::job::{RerunError, StartError, UncertainLog, UndoError, UntrustedLog};
 use crate::log::{
     AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
-    SelectError, StorageError,
+    SelectError, StorageError, command_line,
 };
-use crate::volume::{SEVERAL_LINKS, VolumeError};
+use crate::volume::{SEVERAL_LINKS, VolumeError, layout};
 
 /// Damage that ends a command with `--strict`.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +23,33 @@ use crate::volume::{SEVERAL_LINKS, VolumeError};
 pub(crate) struct DamageFound(pub Damage);
 
 /// Returns the exit code of an error, and what to do about it.
-pub(super) fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
+pub(super) fn code_and_hint(e: &Error) -> (Code, Option<Cow<'static, str>>) {
+    let (code, hint) = classify(e);
+    let untrusted = match (e.downcast_ref(), e.downcast_ref()) {
+        (Some(UndoError::Untrusted(untrusted)), _)
+        | (_, Some(RerunError::Untrusted(untrusted))) => Some(check_commands(untrusted).into()),
+        _ => None,
+    };
+    (code, untrusted.or(hint.map(Cow::Borrowed)))
+}
+
+/// Returns the hint if other users may have written a log.
+fn check_commands(untrusted: &UntrustedLog) -> String {
+    let omne = untrusted.omne.display().to_string();
+    let chmod = ["chmod", "-R", "go-w", &omne].map(str::to_owned);
+    format!(
+        "check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run \
+         `{}` and retry",
+        command_line(&chmod)
+    )
+}
+
+fn classify(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(usage) = e.downcast_ref::<UsageError>() {
         return (Code::Usage, Some(usage.hint));
     }
-    if e.is::<LockHeld>() {
-        return (
-            Code::RunLocked,
-            Some("wait for the lock with --if-locked wait, or end the run with `runlog stop RUN`"),
-        );
+    if let Some(held) = e.downcast_ref::<LockHeld>() {
+        return (Code::RunLocked, Some(held.hint()));
     }
     if e.downcast_ref::<DamageFound>().is_some() {
         return (
@@ -137,18 +157,14 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
             Code::Negative,
             Some("end the run with `runlog replay --recover RUN`, then retry"),
         ),
-        UndoError::Untrusted { .. } => (Code::Negative, Some(CHECK_COMMANDS)),
+        UndoError::Untrusted(_) => (Code::Negative, None),
     }
 }
-
-/// The hint if other users may have written a log.
-const CHECK_COMMANDS: &str = "check the recorded commands (`runlog replay --json RUN`); if only \
-                              you wrote the log, run `chmod -R go-w .omne` and retry";
 
 fn classify_rerun(e: &RerunError) -> (Code, Option<&'static str>) {
     let hint = match e {
         RerunError::Storage(e) => return classify_storage(e),
-        RerunError::Untrusted { .. } => CHECK_COMMANDS,
+        RerunError::Untrusted(_) => return (Code::Runlog, None),
         RerunError::NoSuchJob { .. } | RerunError::SeveralJobs { .. } => {
             let hint = "choose a job with --job ID, or run the failed ones again with --failed";
             return (Code::Usage, Some(hint));
@@ -250,10 +266,6 @@ fn classify_draft(e: &DraftError) -> (Code, Option<&'static str>) {
 
 fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
     match e {
-        StorageError::Volume(VolumeError::NotADirectory { .. }) => (
-            Code::Io,
-            Some("replace it with a directory; symbolic links are not followed"),
-        ),
         StorageError::Volume(e) => classify_volume(e),
         StorageError::LockTimeout { .. } => (
             Code::Locked,
@@ -278,11 +290,23 @@ fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
     }
 }
 
+/// Returns whether a path leads into the `.omne` of a volume.
+fn is_in_omne(path: &Path) -> bool {
+    path.ancestors()
+        .skip(1)
+        .any(|dir| dir.ends_with(layout::OMNE))
+}
+
 fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
     match e {
         VolumeError::NotFound { .. } | VolumeError::NotAVolume { .. } => (
             Code::NotFound,
             Some("create one with `runlog run`, or name one with -C DIR"),
+        ),
+        // The volume exists, but something in it is wrong.
+        VolumeError::NotADirectory { path } if is_in_omne(path) => (
+            Code::Io,
+            Some("replace it with a directory; symbolic links are not followed"),
         ),
         VolumeError::NotADirectory { .. } => {
             (Code::NotFound, Some("name another directory with -C DIR"))

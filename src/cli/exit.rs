@@ -62,7 +62,7 @@ pub(crate) fn explain(e: &Error) -> (Code, String) {
     } else {
         format!("{e:#}")
     };
-    (code, message(&text, hint))
+    (code, message(&text, hint.as_deref()))
 }
 
 /// Returns an error message, with the hint on a line of its own.

@@ -18,6 +18,7 @@ pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
     CopyError, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
+pub use crate::job::process::file_ownership::UntrustedLog;
 pub use crate::job::process::fork::wait_for_other_threads;
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{

@@ -155,6 +155,20 @@ fn malformed_pair_error_hides_value() {
 }
 
 #[test]
+fn variable_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let env = TestEnv::new();
+    let mut command = env.command(&["run", "-q", "--env", "V", "--", "true"]);
+    let output = finish(command.env("V", std::ffi::OsStr::from_bytes(b"\xff")));
+    assert_snapshot!(snapshot(&env, &output), @r#"
+    exit 2
+    -- stderr
+    error: --env V: environment variable was not valid unicode: "\xFF"
+    hint: omit the option: the command inherits the variable anyway
+    "#);
+}
+
+#[test]
 fn nul_byte_never_reaches_log() {
     // Arguments cannot contain a NUL. Job output and notes can.
     let env = TestEnv::new();

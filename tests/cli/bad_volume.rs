@@ -176,6 +176,21 @@ fn omne_symlink_is_not_followed() {
 }
 
 #[test]
+fn symlink_in_volume_is_io_error() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    std::fs::create_dir_all(env.path(".omne/lib")).unwrap();
+    symlink("/tmp", env.path(".omne/lib/cfg")).unwrap();
+    assert_snapshot!(snapshot(&env, &env.run(&["rotate", "it"])), @"
+    exit 7
+    -- stderr
+    error: `[ROOT]/.omne/lib/cfg` is not a directory
+    hint: replace it with a directory; symbolic links are not followed
+    ");
+    assert_eq!(env.run(&["gc"]).code, 7);
+}
+
+#[test]
 fn root_leaves_volume_to_its_owner() {
     let Some(env) = foreign() else {
         return;

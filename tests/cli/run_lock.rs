@@ -120,7 +120,11 @@ fn wait_ends_by_signal_or_limit() {
     let output = second(&env, &limit);
     assert_eq!(output.code, 75);
     let text = stderr(&output);
-    assert!(text.contains("and was not released in time"), "{text}");
+    assert_snapshot!(text, @"
+    runlog: lock `it` is held by run first (pid N) since TIME +00:00; waiting
+    error: lock `it` is held by run first (pid N) since TIME +00:00, and was not released in time
+    hint: wait longer with --lock-timeout, or end the run with `runlog stop RUN`
+    ");
     let run = ["run", "--lock=it", "--if-locked", "wait", "true"];
     let mut waiting = env.spawn(&run);
     waiting.read_stderr_line();

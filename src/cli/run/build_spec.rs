@@ -1,6 +1,7 @@
 //! The job that the arguments of `runlog run` describe.
 
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,7 +132,12 @@ impl Args {
             }
             let value = std::env::var(text).map_err(|e| UsageError {
                 message: format!("--env {text}: {e}"),
-                hint: "set the variable, or give its value: --env KEY=VALUE",
+                hint: match e {
+                    VarError::NotPresent => "set the variable, or give its value: --env KEY=VALUE",
+                    VarError::NotUnicode(_) => {
+                        "omit the option: the command inherits the variable anyway"
+                    }
+                },
             })?;
             Ok(format!("{text}={value}"))
         };

@@ -37,11 +37,49 @@ const STOP: StopOptions = StopOptions {
 
 /// The error if another run holds the lock.
 #[derive(Debug, thiserror::Error)]
-#[error("lock `{name}` is held by {holder}{trouble}")]
+#[error("lock `{name}` is held by {holder}{}", trouble.as_str())]
 pub(crate) struct LockHeld {
     name: LockName,
     holder: String,
-    trouble: &'static str,
+    trouble: LockTrouble,
+}
+
+/// Why the lock cannot be taken, besides that it is held.
+#[derive(Debug, Clone, Copy)]
+enum LockTrouble {
+    None,
+    HolderWaits,
+    NotEnded,
+    NotStoppable,
+    TimedOut,
+}
+
+impl LockTrouble {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::HolderWaits => ", which waits for this command",
+            Self::NotEnded => ", and did not end",
+            Self::NotStoppable => ", which cannot be stopped",
+            Self::TimedOut => ", and was not released in time",
+        }
+    }
+}
+
+impl LockHeld {
+    /// Returns what to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.trouble {
+            LockTrouble::None | LockTrouble::NotStoppable => {
+                "wait for the lock with --if-locked wait, or end the run with `runlog stop RUN`"
+            }
+            LockTrouble::HolderWaits => "use another lock with --lock=NAME, or none",
+            LockTrouble::NotEnded => "end the run with `runlog stop --signal KILL RUN`",
+            LockTrouble::TimedOut => {
+                "wait longer with --lock-timeout, or end the run with `runlog stop RUN`"
+            }
+        }
+    }
 }
 
 /// The result of trying to take the lock.
@@ -115,18 +153,21 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             &holder.run_id,
         ) {
             (IfLocked::Wait | IfLocked::Replace, Some(run)) if is_enclosing(run) => {
-                return Err(held(", which waits for this command").into());
+                return Err(held(LockTrouble::HolderWaits).into());
             }
             (IfLocked::Wait, _) => {
                 if !std::mem::replace(&mut is_reported, true) {
-                    print_stderr(format_args!("runlog: {}; waiting", held("")));
+                    print_stderr(format_args!("runlog: {}; waiting", held(LockTrouble::None)));
                 }
             }
             (_, None) if is_starting => {}
-            (IfLocked::Fail, _) => return Err(held("").into()),
+            (IfLocked::Fail, _) => return Err(held(LockTrouble::None).into()),
             (IfLocked::Skip, run) => {
                 if !is_quiet {
-                    print_stderr(format_args!("runlog: not started: {}", held("")));
+                    print_stderr(format_args!(
+                        "runlog: not started: {}",
+                        held(LockTrouble::None)
+                    ));
                 }
                 // Without a time, no run holds the lock.
                 if holder.since.is_some() {
@@ -136,12 +177,15 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             }
             (IfLocked::Replace, Some(run)) if !replaced.contains(run) => {
                 if !std::mem::replace(&mut is_reported, true) {
-                    print_stderr(format_args!("runlog: {}; stopping it", held("")));
+                    print_stderr(format_args!(
+                        "runlog: {}; stopping it",
+                        held(LockTrouble::None)
+                    ));
                 }
                 match stop(volume, run, &name)? {
                     Some(StopOutcome::Ended(_)) => replaced.push(run.clone()),
                     Some(StopOutcome::StillRunning(_)) => {
-                        return Err(held(", and did not end").into());
+                        return Err(held(LockTrouble::NotEnded).into());
                     }
                     // The run has not started yet, or ends on its own.
                     Some(StopOutcome::NotRunning(_)) | None => {}
@@ -149,10 +193,10 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             }
             // The rollback of that run may still be running.
             (IfLocked::Replace, Some(_)) => {}
-            (IfLocked::Replace, None) => return Err(held(", which cannot be stopped").into()),
+            (IfLocked::Replace, None) => return Err(held(LockTrouble::NotStoppable).into()),
         }
         if deadline.is_some_and(|at| Instant::now() >= at) {
-            return Err(held(", and was not released in time").into());
+            return Err(held(LockTrouble::TimedOut).into());
         }
         thread::sleep(POLL_INTERVAL);
     }

@@ -1,20 +1,42 @@
 //! Whether runlog may run commands from a log: only if no other user can have written to it.
 
+use std::path::PathBuf;
+
 use rustix::fs::{Stat, fstat};
 
 use crate::log::StorageError;
 use crate::volume::{Dir, IoContext, Volume, layout};
 
+/// The error if another user may have written the recorded commands.
+#[derive(Debug, thiserror::Error)]
+#[error("refusing to run recorded commands: {} {why}", path.display())]
+pub struct UntrustedLog {
+    /// The file or directory.
+    path: PathBuf,
+    /// The problem with it.
+    why: String,
+    /// The `.omne` of the volume.
+    pub omne: PathBuf,
+}
+
 /// Returns why the log of the run in `dir` is not trusted; `None` if it is.
 ///
 /// # Errors
 /// A file or directory cannot be checked.
-pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, StorageError> {
+pub(crate) fn check_ownership(
+    volume: &Volume,
+    dir: &Dir,
+) -> Result<Option<UntrustedLog>, StorageError> {
     let chain = volume.make_runs()?;
+    let untrusted = |path, why| UntrustedLog {
+        path,
+        why,
+        omne: volume.path().join(layout::OMNE),
+    };
     for dir in chain.iter().chain([dir]) {
         let stat = fstat(dir).at("stat", dir.path())?;
         if let Some(why) = ownership_problem(&stat) {
-            return Ok(Some(format!("{} {why}", dir.path().display())));
+            return Ok(Some(untrusted(dir.path().to_owned(), why)));
         }
     }
     for name in dir.names()? {
@@ -22,7 +44,7 @@ pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<Strin
         if let Some(stat) = dir.stat(&name)?.filter(|_| is_log)
             && let Some(why) = ownership_problem(&stat)
         {
-            return Ok(Some(format!("{} {why}", dir.path().join(&name).display())));
+            return Ok(Some(untrusted(dir.path().join(&name), why)));
         }
     }
     Ok(None)

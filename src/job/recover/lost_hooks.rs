@@ -10,7 +10,7 @@ use super::in_doubt::InDoubt;
 use super::recorded_job::recorded_jobs;
 use super::undo::UndoError;
 use crate::job::capture::stream::OnWarning;
-use crate::job::process::file_ownership;
+use crate::job::process::file_ownership::check_ownership;
 use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
@@ -78,8 +78,8 @@ pub fn due_hooks(
     if ran.may_lack_some && !due.is_empty() {
         in_doubt.allow_uncertain(run)?;
     }
-    match file_ownership::check_ownership(volume, dir)? {
-        Some(why) => Err(UndoError::Untrusted { why }),
+    match check_ownership(volume, dir)? {
+        Some(untrusted) => Err(untrusted.into()),
         None => Ok(due),
     }
 }

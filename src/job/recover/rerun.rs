@@ -1,7 +1,7 @@
 //! Selects the recorded jobs to run again, and checks whether that is possible.
 
 use super::recorded_job::recorded_jobs;
-use crate::job::process::file_ownership;
+use crate::job::process::file_ownership::{UntrustedLog, check_ownership};
 use crate::job::process::job_processes::JobProcesses;
 use crate::job::process::liveness;
 use crate::job::process::process_scan::ProcessScan;
@@ -50,11 +50,8 @@ pub enum RerunError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Another user may have written the recorded command.
-    #[error("refusing to run recorded commands: {why}")]
-    Untrusted {
-        /// The file or directory, and the problem with it.
-        why: String,
-    },
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedLog),
     /// The run has no job.
     #[error("run `{run}` has no job")]
     NoJob {
@@ -131,8 +128,8 @@ pub fn jobs_to_rerun(
 ) -> Result<Vec<RecordedJob>, RerunError> {
     let SelectedRun { run, dir, .. } = found;
     let jobs = select_jobs(run, &inspected.summary.state.jobs, which)?;
-    if let Some(why) = file_ownership::check_ownership(volume, dir)? {
-        return Err(RerunError::Untrusted { why });
+    if let Some(untrusted) = check_ownership(volume, dir)? {
+        return Err(untrusted.into());
     }
     let not_recorded = |job: &JobId, why| RerunError::NotRecorded {
         run: run.clone(),

@@ -9,7 +9,7 @@ use super::deferred_command;
 use super::in_doubt::{InDoubt, UncertainLog};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
-use crate::job::process::file_ownership;
+use crate::job::process::file_ownership::{UntrustedLog, check_ownership};
 use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::rollback;
@@ -62,11 +62,8 @@ pub enum UndoError {
         because: String,
     },
     /// Another user may have written the recorded commands.
-    #[error("refusing to run recorded commands: {why}")]
-    Untrusted {
-        /// The file or directory, and the problem with it.
-        why: String,
-    },
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedLog),
 }
 
 /// Runs the recorded rollbacks of the jobs of a run that has ended, last job first, up to the
@@ -180,8 +177,8 @@ impl<'a> RollbackRunner<'a> {
         dir: &'a Dir,
         on_warning: &'a OnWarning,
     ) -> Result<Self, UndoError> {
-        if let Some(why) = file_ownership::check_ownership(volume, dir)? {
-            return Err(UndoError::Untrusted { why });
+        if let Some(untrusted) = check_ownership(volume, dir)? {
+            return Err(untrusted.into());
         }
         Ok(Self {
             volume,
