@@ -42,7 +42,12 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
     let super::Command::Run(run) = &cli.command else {
         return Ok(cli);
     };
-    let (defaults, mut words) = match default_words(&cli) {
+    let found = if run.only_closes() {
+        Ok((Vec::new(), Vec::new()))
+    } else {
+        default_words(&cli)
+    };
+    let (defaults, mut words) = match found {
         Ok(found) => found,
         Err(e) if run.log_optional => {
             print_stderr(format_args!("warning: the settings are not used: {e:#}"));

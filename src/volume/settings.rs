@@ -2,16 +2,20 @@
 //! flags override them.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, Uid};
+use rustix::io::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::create_mode::RunMode;
 use super::error::IoContext;
+use super::open_file::not_regular;
 use super::{Volume, VolumeError, layout};
 
 /// The maximum size of a settings file in bytes.
@@ -248,18 +252,26 @@ impl Volume {
 
 /// Reads the defaults for `runlog run` from a user's settings file.
 ///
-/// Returns none if the file does not exist or belongs to another user: `HOME` may be another
-/// user's directory.
+/// Returns none if there is no regular file, or if it belongs to another user: `HOME` may be
+/// another user's directory (`sudo -E`), and the defaults include commands. A file of root's is
+/// used, because root writes the settings of the whole system.
 ///
 /// # Errors
 /// The file cannot be read or parsed, or has an unknown key.
 pub(crate) fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
-    let file = match std::fs::File::open(path) {
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-            return Ok(Vec::new());
-        }
-        file => file.at("open", path)?,
+    // Opening a FIFO must not wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        // Some service accounts have `/dev/null` as their home directory.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => return Ok(Vec::new()),
+        file => File::from(file.at("open", path)?),
     };
+    let stat = rustix::fs::fstat(&file).at("stat", path)?;
+    let owner = Uid::from_raw(stat.st_uid);
+    let is_trusted = owner.is_root() || owner == rustix::process::geteuid();
+    if not_regular(&stat).is_some() || !is_trusted {
+        return Ok(Vec::new());
+    }
     let text = read_text(file, path)?;
     let file: UserFile = parse(&text, path)?;
     Ok(run_defaults(
@@ -272,11 +284,18 @@ pub(crate) fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeE
 }
 
 fn read_text(file: impl Read, path: &Path) -> Result<String, VolumeError> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.take(MAX_SETTINGS_BYTES)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .at("read", path)?;
-    Ok(text)
+    String::from_utf8(bytes).map_err(|e| {
+        let valid = e.utf8_error().valid_up_to();
+        VolumeError::Settings {
+            path: path.to_owned(),
+            line: line_at(&String::from_utf8_lossy(e.as_bytes()), valid),
+            message: "the file is not UTF-8".to_owned(),
+        }
+    })
 }
 
 fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, VolumeError> {
@@ -326,7 +345,7 @@ fn line_at(text: &str, byte: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Result<Settings, VolumeError> {
+    fn settings(text: impl AsRef<[u8]>) -> Result<Settings, VolumeError> {
         let root = tempfile::tempdir().unwrap();
         let volume = Volume::create(root.path()).unwrap();
         let dir = root.path().join(layout::SETTINGS.0);
@@ -351,17 +370,47 @@ mod tests {
     #[test]
     fn invalid_settings_are_reported_with_their_line() {
         for (invalid, line) in [
-            ("[rotate]\nmaxsize = 1", 2),
-            ("[gc]\n\nmax_runs = true", 3),
-            ("[rotate\n", 1),
-            ("x = 1", 1),
-            ("[volume]\nmode = \"0077\"", 2),
-            ("[volume]\nmode = \"rwx\"", 2),
+            (&b"[rotate]\nmaxsize = 1"[..], 2),
+            (b"[gc]\n\nmax_runs = true", 3),
+            (b"[rotate\n", 1),
+            (b"x = 1", 1),
+            (b"[volume]\nmode = \"0077\"", 2),
+            (b"[volume]\nmode = \"rwx\"", 2),
+            // UTF-16, and another encoding after a valid line.
+            (b"\xff\xfe[\0r\0]\0", 1),
+            (b"[rotate]\n# \xe9\n", 2),
         ] {
             let error = settings(invalid).unwrap_err().to_string();
             assert!(error.contains(&format!("runlog.toml:{line}: ")), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn user_defaults_of_another_user_are_not_used() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("config.toml");
+        std::fs::write(&path, "[hooks]\non_end = \"id\"").unwrap();
+        assert_eq!(read_user_defaults(&path).unwrap().len(), 1);
+        // Only root can give files away.
+        if std::os::unix::fs::chown(&path, Some(12345), None).is_ok() {
+            assert_eq!(read_user_defaults(&path).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn user_defaults_come_from_regular_file() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("config.toml");
+        for path in [
+            &path,
+            Path::new("/dev/null"),
+            Path::new("/dev/null/config.toml"),
+        ] {
+            assert_eq!(read_user_defaults(path).unwrap(), []);
+        }
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap();
+        assert_eq!(read_user_defaults(&path).unwrap(), []);
     }
 
     #[test]

@@ -40,6 +40,17 @@ fn defaults_hold_for_run() {
 }
 
 #[test]
+fn closing_run_does_not_use_defaults() {
+    for settings in ["[run]\nno_such_flag = true\n", "[run\n"] {
+        let env = with_settings(settings);
+        env.ok(&["emit", "--open", "--run", "it", "x"]);
+        env.ok(&["run", "--run", "it", "--close"]);
+        let output = env.run(&["run", "--run", "other", "--close", "true"]);
+        assert_eq!(output.code, 2, "{}", output.stderr());
+    }
+}
+
+#[test]
 fn defaults_for_locks_hold_only_with_lock() {
     let settings = "[run]\nif-locked = \"skip\"\nlock-timeout = \"1s\"\n";
     let env = with_settings(settings);

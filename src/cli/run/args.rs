@@ -196,6 +196,11 @@ pub(crate) enum IfKilled {
 }
 
 impl Args {
+    /// Returns whether to close a run without a job.
+    pub(crate) fn only_closes(&self) -> bool {
+        self.command.is_empty() && self.again.run.is_none()
+    }
+
     /// Returns whether the command appends to a run that another program started.
     pub(super) fn foreign_policy(&self) -> ForeignPolicy {
         if self.force {

@@ -60,7 +60,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.again.run.is_some() {
         return again::execute(args, global);
     }
-    if args.command.is_empty() {
+    if args.only_closes() {
         return exit::exit_code(close::execute(args, global));
     }
     match execute_job(args, global, &mut None) {
