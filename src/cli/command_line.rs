@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::context::print_stderr;
 use super::deferred::with_summaries;
 use super::suggestions::{close_suggestions, remove_distant_suggestions, remove_suggestions};
+use super::terminal_style::help_color;
 use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
 use crate::volume::RunDefault;
@@ -108,6 +109,7 @@ fn command() -> clap::Command {
 /// Returns clap's error with a hint; also a request for help or the version.
 fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
     let parse = |command: clap::Command| {
+        let command = command.color(help_color(args));
         let mut matches = command.try_get_matches_from(args)?;
         Cli::from_arg_matches_mut(&mut matches)
     };
@@ -129,12 +131,19 @@ fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
     })
 }
 
-/// Replaces `logs` with `tail --output`.
+/// Replaces `logs` with `tail --output`, and `help logs` with `help tail`.
 fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
-    if let Some(at) = command_index(&args)
-        && args.get(at).is_some_and(|arg| arg == "logs")
-    {
-        args.splice(at..=at, ["tail".into(), "--output".into()]);
+    let Some(at) = command_index(&args) else {
+        return args;
+    };
+    match args.get(at..) {
+        Some([logs, ..]) if logs == "logs" => {
+            args.splice(at..=at, ["tail".into(), "--output".into()]);
+        }
+        Some([help, logs]) if help == "help" && logs == "logs" => {
+            args.splice(at + 1.., ["tail".into()]);
+        }
+        _ => {}
     }
     args
 }
@@ -220,6 +229,9 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
                         .is_empty()
                         .then(|| match command {
                             "help" | "" => "list the commands with `runlog --help`".to_owned(),
+                            _ if strsim::osa_distance(word, "run") == 1 => {
+                                "run a command with `runlog run COMMAND`".to_owned()
+                            }
                             _ => format!("run a command with `runlog run {word}`"),
                         })
                 })
@@ -377,5 +389,6 @@ mod tests {
             words("runlog -C d tail --output")
         );
         assert_eq!(expand("runlog run logs"), words("runlog run logs"));
+        assert_eq!(expand("runlog help logs"), words("runlog help tail"));
     }
 }

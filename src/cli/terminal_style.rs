@@ -4,7 +4,10 @@
 //! `CLICOLOR=0` (bixense.com/clicolors) and a terminal that has no colors.
 
 use std::ffi::OsString;
+use std::io;
 use std::io::IsTerminal;
+
+use clap::ColorChoice;
 
 use crate::render::Glyphs;
 
@@ -26,9 +29,26 @@ pub(crate) fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_disabled && !is_dumb_terminal()
 }
 
-/// Returns whether the terminal supports no control sequences.
+/// Returns when help has color. clap prints it before it has parsed `--color`.
+pub(crate) fn help_color(args: &[OsString]) -> ColorChoice {
+    let words = args.iter().map(|arg| arg.to_string_lossy());
+    let options: Vec<_> = words.take_while(|word| word != "--").collect();
+    let has = |when| {
+        options.windows(2).any(|pair| pair == ["--color", when])
+            || options.contains(&format!("--color={when}").into())
+    };
+    if has("never") {
+        ColorChoice::Never
+    } else if has("always") || wants_color(&io::stdout()) {
+        ColorChoice::Always
+    } else {
+        ColorChoice::Never
+    }
+}
+
+/// Returns whether the terminal supports no control sequences, as far as is known.
 pub(crate) fn is_dumb_terminal() -> bool {
-    variable("TERM").is_some_and(|term| term == "dumb")
+    variable("TERM").is_none_or(|term| term == "dumb")
 }
 
 /// Returns the symbols that the locale can show: Unicode, unless it names another encoding.

@@ -63,6 +63,10 @@ fn aliases_of_other_tools_work() {
         env.ok(&["--color", "never", "logs", "-n", "1"]).stdout(),
         "b\n"
     );
+    assert_eq!(
+        env.ok(&["help", "logs"]).stdout,
+        env.ok(&["help", "tail"]).stdout
+    );
     let help = env.ok(&["--help"]).stdout();
     assert!(!help.contains("logs"), "{help}");
 }
@@ -72,7 +76,7 @@ fn commands_of_other_tools_get_hints() {
     let mut hints = String::new();
     for word in [
         "kill", "rm", "prune", "wait", "show", "history", "grep", "stats", "attach", "watch",
-        "exec", "cargo", "statsu",
+        "exec", "cargo", "rn", "statsu",
     ] {
         writeln!(hints, "{word}: {}", hint(&[word, "build"])).unwrap();
     }
@@ -89,6 +93,7 @@ fn commands_of_other_tools_get_hints() {
     watch: watch the runs with `runlog status --watch`
     exec: run a command with `runlog run COMMAND`
     cargo: run a command with `runlog run cargo`
+    rn: run a command with `runlog run COMMAND`
     statsu:
     ");
 }

@@ -47,6 +47,29 @@ fn forced_colors_leave_output_for_programs_alone() {
 }
 
 #[test]
+fn help_has_color_as_tables_do() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    for (variables, options, has_color) in [
+        ("TERM=xterm", "", true),
+        ("TERM=xterm", "--color never", false),
+        ("TERM=xterm", "--color=never", false),
+        ("TERM=dumb", "--color always", true),
+        ("TERM=dumb", "", false),
+        ("-u TERM", "", false),
+    ] {
+        for command in ["status -h", "status it"] {
+            let line = format!("env -u NO_COLOR {variables} \"$RUNLOG\" {options} {command}");
+            terminal.line(&format!("clear; {line}; echo end"));
+            terminal.wait_for_line("end");
+            assert_eq!(terminal.colors().contains('\x1b'), has_color, "{line}");
+        }
+    }
+}
+
+#[test]
 fn symbols_are_ascii_outside_utf8_locales() {
     let env = failed_run();
     let symbols = |variables: &[(&str, &str)]| !status_with(&env, variables).is_ascii();
