@@ -12,6 +12,7 @@ mod examples;
 pub mod exit;
 mod exit_code;
 mod gc;
+mod incomplete_output;
 mod limit_hint;
 mod man;
 mod other_tools;

@@ -88,6 +88,35 @@ fn following_until_past_time_ends() {
 }
 
 #[test]
+fn incomplete_output_is_named_everywhere() {
+    let env = TestEnv::new();
+    let job = ["run", "-q", "--capture-limit", "10", "--streams", "merged"];
+    env.ok(&[&job[..], &["--run", "it", "--", "seq", "100"]].concat());
+    env.ok(&["run", "--run", "it", "--close"]);
+    let truncated = "job seq: the output is stored only up to the capture limit\n";
+    let hint = "hint: stdout and stderr went to the same place and are stored as one stream; add \
+                `--stream both`\n";
+    for command in [
+        &["tail", "it", "--output"][..],
+        &["tail", "it", "--output", "-f"],
+        &["tail", "it", "--output", "-t"],
+        &["tail", "it", "--output", "-t", "-f"],
+        &["tail", "it", "--output", "--grep", "50"],
+        &["replay", "it", "--output"],
+    ] {
+        let stderr = |more: &[&str]| env.run(&[command, more].concat()).stderr();
+        assert_eq!(stderr(&[]), truncated, "{command:?}");
+        let both = format!("{truncated}{hint}");
+        assert_eq!(stderr(&["--stream", "stderr"]), both, "{command:?}");
+        if !command.contains(&"--grep") {
+            let output = env.run(&[command, &["--job", "other"]].concat());
+            assert_eq!(output.code, 3, "{command:?}");
+            assert!(output.stderr().contains("no job other"), "{command:?}");
+        }
+    }
+}
+
+#[test]
 fn following_all_includes_new_runs() {
     let env = two_runs();
     let mut tail = env.spawn(&["tail", "-f", "--all", "--output", "-n", "0"]);

@@ -230,6 +230,30 @@ fn until_event_type_ends_follow() {
 }
 
 #[test]
+fn until_time_ends_follow() {
+    let env = with_runs(&["a"]);
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(1);
+    for when in [&soon.to_string(), "2001-01-01"] {
+        for runs in ["a", "--all"] {
+            // A limit that is never reached gives 4.
+            let args = [
+                "tail",
+                "-f",
+                runs,
+                "--json",
+                "--until",
+                when,
+                "--timeout",
+                "1m",
+            ];
+            let output = env.ok(&args);
+            let shown = if when == "2001-01-01" { 0 } else { 2 };
+            assert_eq!(output.stdout().lines().count(), shown, "{when} {runs}");
+        }
+    }
+}
+
+#[test]
 fn until_run_state_ends_follow() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "old", "--close", "--", "false"]);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::pace::{Pace, Speed, wait};
 use crate::cli::context::{DamageWarnings, Global, print_stderr};
 use crate::cli::exit::Code;
+use crate::cli::incomplete_output::warn_incomplete;
 use crate::cli::replay::{Args, report_skipped};
 use crate::job::{PlaybackItem, play};
 use crate::log::Item;
@@ -52,13 +53,7 @@ pub(crate) fn execute(args: &Args, global: &Global, dir: &Dir) -> Result<Code> {
     }
     out.flush()?;
     warnings.finish();
-    for job in &state.jobs {
-        let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
-        let truncated = job.output.as_ref().and_then(|o| o.truncated.as_ref());
-        if let Some(why) = truncated.filter(|_| wanted) {
-            print_stderr(format_args!("job {}: {why}", job.job_id));
-        }
-    }
+    warn_incomplete(&state.jobs, args.job.as_deref(), args.stream);
     if let Some(job) = args.job.as_ref().filter(|id| state.job(id).is_none()) {
         print_stderr(format_args!("error: the run has no job {job}"));
         return Ok(Code::NotFound);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::context::print_stderr;
 use crate::cli::pager::Paging;
@@ -195,6 +195,17 @@ impl Args {
             Some(Until::Time(ts)) => Some(ts),
             _ => None,
         }
+    }
+
+    /// Returns how long it is until the time of --until: zero once that has passed.
+    pub(super) fn left_until(&self) -> Option<Duration> {
+        let left = self.until_time()?.duration_since(Timestamp::now());
+        Some(left.max(SignedDuration::ZERO).unsigned_abs())
+    }
+
+    /// Returns whether the time of --until has passed.
+    pub(super) fn is_over(&self) -> bool {
+        self.left_until() == Some(Duration::ZERO)
     }
 
     /// Returns whether to wait for new events.

@@ -249,6 +249,14 @@ impl<'a> Tailer<'a> {
 
     fn follow_until_end(&mut self) -> Result<StopReason> {
         loop {
+            // Compare the time before reading all runs, so that no event until then is missed.
+            let is_over = self.watch.is_some() && self.args.is_over();
+            if is_over {
+                self.apply(Changes {
+                    any: true,
+                    ..Changes::default()
+                })?;
+            }
             let stop = self.poll_queue()?;
             if self.args.cursor_file.is_some() {
                 self.read_removed()?;
@@ -258,7 +266,8 @@ impl<'a> Tailer<'a> {
             if let Some(stop) = stop.or_else(|| self.stops.due()) {
                 return Ok(stop);
             }
-            if self.watch.is_none() || (!self.args.all && self.followed.is_empty()) {
+            let is_last = is_over || self.watch.is_none();
+            if is_last || (!self.args.all && self.followed.is_empty()) {
                 return Ok(StopReason::Done);
             }
             if self.queue.is_empty() {
@@ -308,6 +317,10 @@ impl<'a> Tailer<'a> {
         let longest = next.map_or(RECHECK_INTERVAL, |at| {
             at.saturating_duration_since(Instant::now())
         });
+        let longest = self
+            .args
+            .left_until()
+            .map_or(longest, |left| left.min(longest));
         let signals = self.stops.signals.as_ref().map(Interrupts::fd);
         match &mut self.watch {
             Some(watch) => watch.wait(longest, signals.as_slice(), io::stdout().as_fd()),

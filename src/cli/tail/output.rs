@@ -30,7 +30,7 @@ pub(crate) fn output(
     let mut sanitizer = global.sanitizer();
     let mut out = PagedOutput::new(args.paging());
     let mut run = RunOutput::open(dir)?;
-    loop {
+    let code = loop {
         let any = match &mut sanitizer {
             None => run.poll(args, &mut OutputSink::Bytes(&mut out))?,
             Some(sanitizer) => run.poll(
@@ -46,25 +46,28 @@ pub(crate) fn output(
         }
         out.flush()?;
         let Some(waiter) = &waiter else {
-            out.finish()?;
-            run.warn_truncated(args.stream);
-            if let Some(job) = args.job.as_ref().filter(|_| !run.has_jobs()) {
-                print_stderr(format_args!("error: the run has no job {job}"));
-                return Ok(Code::NotFound);
-            }
-            return Ok(Code::Ok);
+            break Code::Ok;
         };
         if any {
             continue;
         }
         if run.has_ended() {
-            return Ok(Code::Ok);
+            break Code::Ok;
         }
         if deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(Code::Running);
+            break Code::Running;
         }
         if waiter.wait_for_change_or_close(deadline, io::stdout().as_fd()) {
             return Ok(Code::Ok);
         }
+    };
+    out.finish()?;
+    run.warn_incomplete(args);
+    if let Some(job) = args.job.as_ref().filter(|_| !run.has_jobs())
+        && code == Code::Ok
+    {
+        print_stderr(format_args!("error: the run has no job {job}"));
+        return Ok(Code::NotFound);
     }
+    Ok(code)
 }

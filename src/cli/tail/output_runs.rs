@@ -8,11 +8,11 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use jiff::Timestamp;
 
 use super::output_lines::OutputLines;
 use super::run_output::{OutputSink, RunOutput};
 use super::select::named_runs;
+use super::stop_reason::StopReason;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::pager::PagedOutput;
@@ -44,17 +44,22 @@ pub(super) fn print_runs(args: &Args, global: &Global, deadline: Option<Instant>
         printed.add(run)?;
     }
     printed.out.flush()?;
-    let code = printed.follow(deadline)?;
+    let stop = printed.follow(deadline)?;
+    if stop == StopReason::Closed {
+        return Ok(printed.code);
+    }
     printed.out.get_mut().finish()?;
-    if let Some(job) = args
-        .job
-        .as_ref()
-        .filter(|_| !printed.has_jobs && !args.follow)
-    {
+    for (_, output) in &printed.live {
+        output.warn_incomplete(args);
+    }
+    if stop == StopReason::Timeout {
+        return Ok(Code::Running);
+    }
+    if let Some(job) = args.job.as_ref().filter(|_| !printed.has_jobs) {
         print_stderr(format_args!("error: the runs have no job {job}"));
         return Ok(Code::NotFound);
     }
-    Ok(code)
+    Ok(printed.code)
 }
 
 /// Returns the named runs in the order of their names, or all runs by age.
@@ -149,7 +154,7 @@ impl PrintedRuns<'_> {
                 Ok(true) if self.args.follow => {}
                 Ok(_) if self.args.follow && !output.has_ended() => return Ok(()),
                 Ok(_) => {
-                    output.warn_truncated(self.args.stream);
+                    output.warn_incomplete(self.args);
                     return self.remove(at);
                 }
                 Err(e) => {
@@ -187,28 +192,30 @@ impl PrintedRuns<'_> {
         Ok(())
     }
 
-    /// Prints new output until all runs have ended.
-    fn follow(&mut self, deadline: Option<Instant>) -> Result<Code> {
-        let is_over =
-            |until: Option<Timestamp>| until.is_some_and(|until| until <= Timestamp::now());
+    /// Prints new output until all runs have ended. Returns why it stops.
+    fn follow(&mut self, deadline: Option<Instant>) -> Result<StopReason> {
         let mut next_poll = Instant::now() + RECHECK_INTERVAL;
         while self.watcher.is_some() && (self.args.all || !self.live.is_empty()) {
-            if is_over(self.args.until_time()) {
-                break;
-            }
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                return Ok(Code::Running);
+            // Compare the time before reading all runs, so that no output until then is missed.
+            let is_over = self.args.is_over();
+            let is_late = deadline.is_some_and(|at| at <= Instant::now());
+            if is_late && !is_over {
+                return Ok(StopReason::Timeout);
             }
             let due = deadline.map_or(next_poll, |at| at.min(next_poll));
             let longest = due.saturating_duration_since(Instant::now());
+            let longest = self
+                .args
+                .left_until()
+                .map_or(longest, |left| left.min(longest));
             let Some(watcher) = &mut self.watcher else {
                 break;
             };
             let changes = watcher.wait(longest, &[], io::stdout().as_fd());
             if changes.output_closed {
-                break;
+                return Ok(StopReason::Closed);
             }
-            let is_due = changes.any || next_poll <= Instant::now();
+            let is_due = is_over || changes.any || next_poll <= Instant::now();
             if self.args.all {
                 let new = if is_due {
                     list(&self.volume)?
@@ -233,8 +240,11 @@ impl PrintedRuns<'_> {
                 next_poll = Instant::now() + RECHECK_INTERVAL;
             }
             self.out.flush()?;
+            if is_over {
+                break;
+            }
         }
         self.out.flush()?;
-        Ok(self.code)
+        Ok(StopReason::Done)
     }
 }

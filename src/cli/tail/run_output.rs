@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cli::context::print_stderr;
+use crate::cli::incomplete_output::warn_incomplete;
 use crate::cli::tail::args::{Args, LineCount};
 use crate::job::{
     CopyError, InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, inspect_run,
 };
-use crate::log::{JobScope, JobState, StreamId};
+use crate::log::JobScope;
 use crate::volume::{Dir, FileKey, JobId, layout};
 
 /// How long an inspection stays valid while the log does not change: a supervisor that dies
@@ -102,24 +102,9 @@ impl RunOutput {
     }
 
     /// Warns about output that was not stored completely or that is in another stream.
-    pub(super) fn warn_truncated(&self, stream: Option<StreamId>) {
-        for job in &self.watched.inspected.summary.state.jobs {
-            let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
-            if let Some(why) = why.filter(|_| self.jobs.iter().any(|read| read.id == job.job_id)) {
-                print_stderr(format_args!("job {}: {why}", job.job_id));
-            }
-        }
-        let shared = |job: &JobState| {
-            let output = job.output.as_ref();
-            output.is_some_and(|output| output.both_bytes.is_some())
-        };
-        let mut jobs = self.watched.inspected.summary.state.jobs.iter();
-        if stream.is_some_and(|stream| stream != StreamId::Both) && jobs.any(shared) {
-            print_stderr(
-                "hint: stdout and stderr went to the same place and are stored as one stream; \
-                 add `--stream both`",
-            );
-        }
+    pub(super) fn warn_incomplete(&self, args: &Args) {
+        let jobs = &self.watched.inspected.summary.state.jobs;
+        warn_incomplete(jobs, args.job.as_deref(), args.stream);
     }
 }
 

@@ -12,13 +12,14 @@ use super::filter::Filter;
 use super::select::named_runs;
 use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
+use crate::cli::incomplete_output::warn_incomplete;
 use crate::cli::tail::Args;
 use crate::cli::usage_error::UsageError;
 use crate::job::{
     LineKind, LineSearch, OutputSelection, PatternCase, SearchItem, SearchOptions, search_events,
     search_output, stored_outputs,
 };
-use crate::log::list;
+use crate::log::{JobScope, RunSummary, StorageError, list, read_summary};
 use crate::render::{FoundLines, FoundRecord, OutputBytes, Style, json_line};
 use crate::sync::lock;
 use crate::volume::{Dir, JobId, RunId, VolumeError, error_chain};
@@ -194,6 +195,16 @@ impl SearchedRuns<'_> {
             search_output(&dir, job, selection, search, &mut |item| {
                 findings.record(run, &item)
             })?;
+        }
+        if self.args.output {
+            match read_summary(&dir, JobScope::All) {
+                Ok(RunSummary { state, .. }) => {
+                    warn_incomplete(&state.jobs, self.args.job.as_deref(), self.args.stream);
+                }
+                // The run was removed, or has no event yet.
+                Err(StorageError::RunRemoved { .. }) => {}
+                Err(e) => return Err(io::Error::other(e)),
+            }
         }
         Ok(())
     }
