@@ -107,7 +107,11 @@ fn classify(e: &Error) -> (Code, Option<&'static str>) {
     }
     if let Some(e) = e.downcast_ref::<CursorFileError>() {
         return match e {
-            CursorFileError::Storage(e) => classify_storage(e),
+            CursorFileError::Storage(e) => match classify_storage(e) {
+                // A missing directory of the file is neither a volume nor a run.
+                (Code::NotFound, hint) => (Code::Io, hint),
+                classified => classified,
+            },
             CursorFileError::NoName { .. } => (Code::Usage, Some("give the path of a file")),
             CursorFileError::Malformed { source, .. } => {
                 let hint = match source {

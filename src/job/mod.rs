@@ -20,6 +20,7 @@ pub use crate::job::output::job_output::{
 };
 pub use crate::job::process::file_ownership::UntrustedLog;
 pub use crate::job::process::fork::wait_for_other_threads;
+pub(crate) use crate::job::process::inherited::was_closed;
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{
     JOB_VARIABLE, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_jobs,

@@ -141,6 +141,32 @@ fn detached_run_reports_that_its_id_is_lost() {
 }
 
 #[test]
+fn lines_before_full_disk_are_not_repeated() {
+    let env = TestEnv::new();
+    let script = r#"
+        seq 200 | "$RUNLOG" -C .. emit --run r --open --lines
+        tail() { "$RUNLOG" -C .. tail r --json --cursor-file ../cursors; }
+        head -c 1036288 /dev/zero >fill
+        tail >>shipped 2>../full; echo "code $?"
+        rm fill
+        tail >>shipped; echo "code $?"
+        cp shipped ..
+    "#;
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    let Some(output) = on_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.stdout(), "code 7\ncode 0\n");
+    let shipped = std::fs::read_to_string(env.path("shipped")).unwrap();
+    // One line was torn by the full disk.
+    let seqs = shipped.lines().filter_map(|line| {
+        let event = serde_json::from_str::<Value>(line).ok()?;
+        event["seq"].as_u64()
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), (0..201).collect::<Vec<_>>());
+}
+
+#[test]
 fn error_of_full_stdout_names_stdout() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--", "echo", "x"]);

@@ -282,6 +282,22 @@ fn unconsumed_lines_do_not_advance_cursor() {
 }
 
 #[test]
+fn closed_stdout_is_error_and_keeps_cursor() {
+    let env = with_notes(2);
+    let output = env.sh("\"$RUNLOG\" tail it --json --cursor-file cursors >&-");
+    let expected = "error: cannot write to stdout: Bad file descriptor (os error 9)\n";
+    assert_eq!((output.code, output.stderr()), (7, expected.to_owned()));
+    assert_eq!(seqs(&env, &["it"]), range(0..4));
+}
+
+#[test]
+fn missing_directory_of_cursor_file_exits_7() {
+    let env = with_notes(0);
+    let output = env.run(&["tail", "it", "--cursor-file", "none/cursors"]);
+    assert_eq!(output.code, 7, "{}", output.stderr());
+}
+
+#[test]
 fn signal_ends_tail_between_lines() {
     let env = with_notes(1);
     let mut seen = Vec::new();

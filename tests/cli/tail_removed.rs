@@ -132,6 +132,19 @@ fn replaced_list_of_removed_runs_is_reported() {
 }
 
 #[test]
+fn tail_without_cursor_needs_no_list_of_removed_runs() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    drop(fs::remove_file(retired(&env)));
+    fs::create_dir(retired(&env)).unwrap();
+    for runs in ["it", "--all"] {
+        let output = env.ok(&["tail", runs, "--json"]);
+        assert_eq!(output.stdout().lines().count(), 2, "{runs}");
+    }
+    assert_eq!(tail(&env, &["--all"]).code, 7);
+}
+
+#[test]
 fn damaged_line_of_removed_run_is_reported() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "stays", "x"]);

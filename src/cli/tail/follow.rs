@@ -198,7 +198,9 @@ impl<'a> Tailer<'a> {
 
     /// Reports removed runs that were not read completely.
     fn report_removed_runs(&mut self, cursors: &[Cursor]) -> Result<()> {
-        self.read_removed()?;
+        if self.args.cursor_file.is_some() || !cursors.is_empty() {
+            self.read_removed()?;
+        }
         for cursor in cursors {
             if let Some(gap) = self.removed.gap_after(&self.volume, cursor)? {
                 self.problems.damage = true;

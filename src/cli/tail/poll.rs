@@ -218,7 +218,8 @@ impl Tailer<'_> {
                 }
             }
             let is_full = self.writer.is_full();
-            if is_full || self.writer.sink.is_read_later() {
+            // Any line may turn out to be the last that stdout accepts.
+            if is_full || self.cursors.is_used() {
                 followed.follower.mark_read(&reader);
                 self.has_read(run, followed);
             }

@@ -17,7 +17,7 @@ use rustix::pipe::PIPE_BUF;
 
 use super::stop_reason::{StopConditions, StoppedBy};
 use crate::cli::pager::{PagedOutput, Paging};
-use crate::job::unread_of_socket;
+use crate::job::{unread_of_socket, was_closed};
 
 /// Stdout, and the number of bytes written to it.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl StdoutSink {
     }
 
     /// Returns whether lines are read after they are written, and stdout reports how many.
-    pub(crate) fn is_read_later(&self) -> bool {
+    fn is_read_later(&self) -> bool {
         self.kind != SinkKind::Other
     }
 
@@ -126,6 +126,10 @@ impl StdoutSink {
             pager.write_all(bytes)?;
             self.written += bytes.len() as u64;
             return Ok(bytes.len());
+        }
+        if !bytes.is_empty() && was_closed(1) {
+            // Rust's runtime opened `/dev/null` in its place, where every line would be lost.
+            return Err(io::Error::from(Errno::BADF).into());
         }
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
