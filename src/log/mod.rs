@@ -125,7 +125,7 @@ pub(crate) use crate::log::store::gc::{
     GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
 };
 pub(crate) use crate::log::store::removed_runs::{RemovedRun, RemovedRuns};
-pub(crate) use crate::log::store::select::newest_named;
+pub(crate) use crate::log::store::select::{newest_named, split_offset};
 pub(crate) use crate::log::store::tombstones::{Tombstone, read_tombstones};
 pub(crate) use crate::log::verify::fault::Fault;
 pub(crate) use crate::log::verify::report::VerifyReport;

@@ -346,7 +346,7 @@ fn gc_tombstone_keeps_run_summary() {
     assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired", "x"])), @"
     exit 3
     -- stderr
-    error: gc has removed no run `x`
+    error: no removed run `x` is recorded
     hint: list the removed runs with `runlog status --retired`
     ");
     // Another run with the same id.

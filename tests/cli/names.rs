@@ -46,6 +46,35 @@ fn name_finds_newest_run() {
 }
 
 #[test]
+fn removed_runs_are_found_by_name() {
+    let env = TestEnv::new();
+    let first = run_named(&env, "build");
+    let second = run_named(&env, "build");
+    let other = run_named(&env, "other");
+    env.ok(&["gc", "--max-runs", "0"]);
+    for (text, run) in [
+        ("build", &second),
+        ("build~1", &first),
+        ("latest", &other),
+        ("latest~2", &first),
+        ("oth", &other),
+        (&first, &first),
+    ] {
+        let listed = env.json_lines(&["status", "--retired", "--json", text, text]);
+        assert_eq!(listed.len(), 1, "{text}");
+        assert_eq!(listed[0]["run_id"], *run, "{text}");
+    }
+    assert_eq!(env.run(&["status", "--retired", "build~2"]).code, 3);
+    assert_eq!(env.run(&["status", "--retired", "bui"]).code, 2);
+    env.ok(&["gc", "--max-retired", "0"]);
+    let stderr = env.ok(&["status", "--retired"]).stderr();
+    assert!(
+        stderr.starts_with("no removed runs are recorded in `"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn exact_id_precedes_name() {
     let env = TestEnv::new();
     env.ok(&[

@@ -1,6 +1,7 @@
 //! Lists of runs: those in the volume, and those that gc removed.
 
-use std::io;
+use std::cmp::Reverse;
+use std::{io, ptr};
 
 use anyhow::Result;
 
@@ -9,7 +10,7 @@ use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
 use crate::job::inspect_runs;
 use crate::log;
-use crate::log::{JobScope, SelectError, StorageError, Ulid, list};
+use crate::log::{JobScope, SelectError, StorageError, Ulid, list, split_offset};
 use crate::render::RunRecord;
 use crate::volume::{RunId, error_chain};
 
@@ -113,28 +114,62 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
     let record = |run| RunRecord::from_tombstone(&volume, run);
     let mut reports: Vec<_> = retired.into_iter().map(record).collect();
     if !args.runs.is_empty() {
-        let mut named = Vec::new();
+        let mut named: Vec<&RunRecord> = Vec::new();
         for name in &args.runs {
-            let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
-            let (found, others) = reports.into_iter().partition(|run: &RunRecord| {
-                let id = run.run_id.as_str();
-                id == name || !is_exact && id.starts_with(name.as_str())
-            });
-            let found: Vec<RunRecord> = found;
-            if found.is_empty() {
-                let run = name.clone();
-                return Err(SelectError::NotRemoved { run }.into());
+            for run in select_removed(&reports, name)? {
+                if !named.iter().any(|known| ptr::eq(*known, run)) {
+                    named.push(run);
+                }
             }
-            named.extend(found);
-            reports = others;
         }
-        reports = named;
+        reports = named.into_iter().cloned().collect();
     }
     if reports.is_empty() && !args.json {
         let volume = volume.path().display();
-        print_stderr(format_args!("gc has not removed any runs from `{volume}`"));
+        print_stderr(format_args!("no removed runs are recorded in `{volume}`"));
     }
     Ok((reports, code))
+}
+
+/// Finds the removed runs that a text names, in the order of [`find_run`](log::find_run). An ID
+/// may have been removed several times.
+fn select_removed<'a>(
+    runs: &'a [RunRecord],
+    text: &str,
+) -> Result<Vec<&'a RunRecord>, SelectError> {
+    let exact: Vec<_> = runs
+        .iter()
+        .filter(|run| run.run_id.as_str() == text)
+        .collect();
+    if !exact.is_empty() {
+        return Ok(exact);
+    }
+    let (base, back) = split_offset(text);
+    let mut by_age: Vec<_> = runs
+        .iter()
+        .filter(|run| base == "latest" || run.name == base)
+        .collect();
+    by_age.sort_by_key(|run| Reverse((run.first_id, &run.run_id)));
+    if let Some(run) = by_age.get(back) {
+        return Ok(vec![run]);
+    }
+    let found: Vec<_> = runs
+        .iter()
+        .filter(|run| run.run_id.as_str().starts_with(text))
+        .collect();
+    let mut candidates: Vec<RunId> = found.iter().map(|run| run.run_id.clone()).collect();
+    candidates.sort();
+    candidates.dedup();
+    match candidates.len() {
+        0 => Err(SelectError::NotRemoved {
+            run: text.to_owned(),
+        }),
+        1 => Ok(found),
+        _ => Err(SelectError::Ambiguous {
+            name: text.to_owned(),
+            candidates,
+        }),
+    }
 }
 
 /// Returns the newest runs that `--number` asks for, oldest first.

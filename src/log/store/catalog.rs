@@ -19,10 +19,10 @@ pub enum SelectError {
         /// The name.
         run: String,
     },
-    /// gc has not removed a run with this id.
-    #[error("gc has removed no run `{run}`")]
+    /// No removed run of this name is recorded.
+    #[error("no removed run `{run}` is recorded")]
     NotRemoved {
-        /// The id.
+        /// The name.
         run: String,
     },
     /// The volume has no runs.

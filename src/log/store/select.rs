@@ -111,7 +111,7 @@ fn no_runs(volume: &Volume) -> SelectError {
 }
 
 /// Splits `build~2` into `build` and 2.
-fn split_offset(text: &str) -> (&str, usize) {
+pub fn split_offset(text: &str) -> (&str, usize) {
     match text.rsplit_once('~') {
         Some((base, "")) => (base, 1),
         Some((base, n)) => n.parse().map_or((text, 0), |n| (base, n)),
