@@ -52,13 +52,15 @@ fn page() -> String {
     page.push_str(
         "\n\
          `run` exits with the code of its command, or 128+N if signal N ended the command. Its\n\
-         own codes are 1, 2, 74, 75 and 124 to 127.\n\
+         own codes are 1, 2, 74, 75 and 124 to 127; those of `run --close` without a command are\n\
+         listed below.\n\
          \n\
          If the exit code is not 0, stderr has a line with the reason, which starts with\n\
          `error:` or `warning:` or describes the finding. A line `hint:` follows if you can do\n\
          something about it. Nothing is printed if the answer is on stdout (`status --wait`,\n\
-         `replay --diff` and `--verify`), or if `--timeout` expired. If stdout is closed early\n\
-         (`| head`), the command ends silently with 0.\n",
+         `replay --diff` and `--verify`), if `tail --grep` found nothing, as with grep, or if\n\
+         `--timeout` expired. If stdout is closed early (`| head`), the command ends silently\n\
+         with 0.\n",
     );
     let mut cli = runlog::cli::Cli::description();
     cli.build();

@@ -27,7 +27,8 @@ pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;
 /// with 0, the note is durable: it survives a power loss.
 ///
 /// Exit codes: 0 stored; 1 the run is closed, or a line was rejected; 2 invalid arguments;
-/// 3 no such volume or run; 6 timed out waiting for the lock; 7 not stored, or not durable.
+/// 3 no such volume or run; 5 damaged log, or a newer version wrote to it; 6 timed out waiting for
+/// the lock; 7 not stored, or not durable.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {

@@ -31,8 +31,8 @@ use crate::volume::{Settings, Volume};
 /// longer ago than that. A run without an event (pending) is removed one hour after its last
 /// change.
 ///
-/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
-/// before, as in `build~1`.
+/// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
+/// characters after the name; `~1` is the run before, as in `build~1`.
 ///
 /// Exit codes: 0 success, even if there is nothing to remove; 2 invalid arguments or
 /// settings, or no limit; 3 no such volume or run; 4 a named run has not ended; 5 damaged

@@ -11,9 +11,9 @@ use crate::log::StreamId;
 /// Show a run's timeline; verify, export, compare, recover or undo it
 ///
 /// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
-/// before, as in `build~1`. Without options, print the events of all
-/// segments with the time since the start of the run. Only --recover and --rollback change
-/// anything.
+/// before, as in `build~1`. Without options, print the events of all segments with the time since
+/// the start of the run. Only --recover and --rollback change anything; for them, a prefix must
+/// have at least 6 characters after the name.
 ///
 /// Damage is skipped, reported on stderr, and changes the exit code.
 ///

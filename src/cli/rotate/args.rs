@@ -18,12 +18,12 @@ use crate::volume::{Settings, Volume};
 /// drops anything: old events, never the state. Compression and --keep apply even if no
 /// rotation is due. A log that contains lines of another program is not changed.
 ///
-/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
-/// before, as in `build~1`.
+/// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
+/// characters after the name; `~1` is the run before, as in `build~1`.
 ///
 /// Exit codes: 0 success, even if no rotation is due; 1 a named run contains lines of
-/// another program; 2 invalid arguments or settings; 3 no such volume or run; 6 timed out
-/// waiting for the lock of a log; 7 I/O error.
+/// another program; 2 invalid arguments or settings; 3 no such volume or run; 5 damaged log,
+/// or a newer version wrote to it; 6 timed out waiting for the lock of a log; 7 I/O error.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {

@@ -7,7 +7,7 @@ use crate::job::RerunOf;
 pub(crate) struct AgainArgs {
     /// Run again what RUN recorded: command, directory, inputs, labels, probes, limits, retries,
     /// guards, samples, masking, lock and hooks; options that are given take precedence. RUN is named as for
-    /// `runlog status`
+    /// `runlog stop`
     #[arg(id = "again", long = "again", value_name = "RUN", help_heading = "Run")]
     pub run: Option<String>,
     /// With --again: run all failed jobs of RUN again, one after the other

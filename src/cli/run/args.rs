@@ -32,6 +32,9 @@ use crate::volume::{JobId, RunId};
 /// --fail-if-longer; 128+N if signal N ended it; 74 it succeeded, but its output could not be
 /// delivered; 75 another run holds the lock; 124 the command timed out; 125 runlog failed before
 /// the start; 126 the command cannot be executed; 127 command not found; 2 invalid arguments.
+/// With --close and no command: 0 the run is closed; 3 no such volume or run; 4 a job of the run
+/// has not ended; 5 damaged log, or a newer version wrote to it; 6 timed out waiting for the lock;
+/// 7 not stored, or not durable.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --again RUN [--job ID | --failed] [OPTIONS]\n       runlog run --run ID --close"
