@@ -126,8 +126,10 @@ pub fn recover(
             }
             Err(NotEnded::Failed(e)) => return Err(e),
         }
-        let now = inspect_run(dir, JobScope::All)?;
         outcome.action = RecoveryAction::Recovered;
+    }
+    if outcome.action != RecoveryAction::None {
+        let now = inspect_run(dir, JobScope::All)?;
         outcome.state = now.verdict.state;
         outcome.because = now.verdict.because;
     }

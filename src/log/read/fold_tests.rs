@@ -3,7 +3,7 @@ use std::fs;
 use super::damage::DamageList;
 use super::fold::{Fold, fold};
 use super::reader::{Item, Reader};
-use super::summary::{JobScope, read_summary};
+use super::summary::{JobScope, is_closed, read_summary};
 use crate::log::state::run_state::RunState;
 use crate::log::test_log::{TestLog, line_ends, written};
 use crate::log::{Close, Durability, EventType, NotRotated, Rotation, RotationThreshold};
@@ -161,6 +161,21 @@ fn closed_log_without_start_is_folded() {
     it.set(&whole[line_ends(&whole)[1]..]);
     assert_eq!(summary(JobScope::Summarized).damage.count(), 1);
     assert!(summary(JobScope::Summarized).is_uncertain);
+}
+
+#[test]
+fn last_line_without_newline_is_not_there() {
+    let it = TestLog::with_notes(1);
+    it.close(&[], Close::Now).unwrap();
+    let dir = it.log().dir().try_clone().unwrap();
+    let summary = || read_summary(&dir, JobScope::All).unwrap();
+    let whole = it.bytes();
+    assert!(is_closed(&dir).unwrap());
+    it.set(&[&whole[..], b"{\"v\":1,"].concat());
+    assert!(summary().state.is_closed());
+    it.set(whole.strip_suffix(b"\n").unwrap());
+    assert!(!summary().state.is_closed() && !is_closed(&dir).unwrap());
+    assert_eq!((summary().events, it.read().seqs.len()), (2, 2));
 }
 
 #[test]

@@ -124,6 +124,7 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     let mut back = RevLineReader::new(&file, active.len);
     let mut last = RunState::default();
     if let Ok(Some(line)) = back.prev_line()
+        && line.whole
         && matches!(classify(line.bytes), LineClass::Foreign(_))
     {
         apply_foreign(&mut last, line.bytes);
@@ -153,6 +154,10 @@ fn from_last_line(active: &File, len: u64, scope: JobScope) -> Option<RunSummary
     let mut back = RevLineReader::new(active, len);
     // A file that shrinks in the meantime is being repaired, and is read in full.
     let line = back.prev_line().ok()??;
+    if !line.whole {
+        // It is still being written, so it is not there yet.
+        return None;
+    }
     let LineClass::Ours(env) = classify(line.bytes) else {
         return None;
     };
