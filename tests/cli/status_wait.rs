@@ -53,6 +53,18 @@ fn wait_includes_open_run() {
 }
 
 #[test]
+fn wait_for_open_run_with_hidden_events_exits_5() {
+    let env = TestEnv::new();
+    let log = env.log_path("it");
+    let script = format!("echo garbage >>'{}'", log.display());
+    env.run(&["run", "--run", "it", "--close", "--", "sh", "-c", &script]);
+    let output = env.run(&["status", "--wait", "it", "--timeout", "1m"]);
+    assert_eq!(output.code, 5);
+    let warning = format!("warning: {}:", log.display());
+    assert!(output.stderr().starts_with(&warning), "{}", output.stderr());
+}
+
+#[test]
 fn wait_ends_with_run() {
     let env = TestEnv::new();
     let job = waiting_job(&env);

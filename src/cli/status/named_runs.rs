@@ -77,18 +77,27 @@ fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
 /// Waits for a run to end, and returns its outcome as the exit code.
 fn wait(run: RunId, dir: &Dir, deadline: Option<Instant>) -> Result<(RunRecord, Code)> {
     let waiter = ChangeWaiter::new(dir, WatchScope::Log);
+    let mut is_warned = false;
     loop {
         let inspected = inspect_run(dir, JobScope::All)?;
+        let damage = &inspected.summary.damage;
+        if !is_warned {
+            // The damage may be why the run does not end.
+            warn_damage(damage);
+            is_warned = !damage.is_empty();
+        }
+        let is_uncertain = inspected.summary.is_uncertain;
         let is_late = || deadline.is_some_and(|at| at <= Instant::now());
         let code = match outcome(inspected.verdict.state) {
             Some(code) => code,
+            // Only --force closes such a run.
+            None if is_uncertain && inspected.verdict.state == RunStatus::Open => Code::Damage,
             None if is_late() => Code::Running,
             None => {
                 waiter.wait_for_change(deadline);
                 continue;
             }
         };
-        warn_damage(&inspected.summary.damage);
         return Ok((RunRecord::new(run, dir.path().to_owned(), inspected), code));
     }
 }
