@@ -158,6 +158,8 @@ fn jq_recipes_work() {
         return;
     }
     let volume = sample_volume();
+    let ship = "runlog tail --all --json --cursor-file ship.cursors >ship.jsonl";
+    assert!(shell(volume.path(), ship).status.success());
     let readme = split(&read("README.md")).0;
     let in_readme = readme.iter().filter(|block| block.heading.contains("jq"));
     let page = split(&read("docs/recipes.md")).0;
