@@ -34,8 +34,7 @@ use crate::render::RunRecord;
 ///
 /// Exit codes: 0 success; 2 invalid arguments; 3 no such volume or run; 5 damaged log;
 /// 7 I/O error. With --wait, --exit-status, and --watch RUN: 0 the runs completed; 1 one
-/// failed, is lost or unknown; 4 one is still running, or timed out; 5 damage may hide the end of
-/// one.
+/// failed, is lost or unknown; 4 one is still running, or timed out.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {

@@ -86,12 +86,9 @@ fn wait(run: RunId, dir: &Dir, deadline: Option<Instant>) -> Result<(RunRecord, 
             warn_damage(damage);
             is_warned = !damage.is_empty();
         }
-        let is_uncertain = inspected.summary.is_uncertain;
         let is_late = || deadline.is_some_and(|at| at <= Instant::now());
         let code = match outcome(inspected.verdict.state) {
             Some(code) => code,
-            // Only --force closes such a run.
-            None if is_uncertain && inspected.verdict.state == RunStatus::Open => Code::Damage,
             None if is_late() => Code::Running,
             None => {
                 waiter.wait_for_change(deadline);
