@@ -57,6 +57,9 @@ pub(crate) fn with_summaries(cli: Command) -> Command {
 }
 
 /// Adds the arguments of `T` to a command.
+///
+/// An argument that `requires` another one which has conflicts names a group of only that one:
+/// clap does not report a missing argument that conflicts with a given one, but always a group.
 pub(crate) fn describe<T: clap::Args>(command: Command) -> Command {
     // clap has already added the global options, which are listed last.
     let global = command.get_arguments().map(|arg| arg.get_id().clone());

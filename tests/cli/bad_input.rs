@@ -201,3 +201,32 @@ fn malformed_run_id_error_message() {
     For more information, try '--help'.
     "#);
 }
+
+#[test]
+fn option_without_its_mode_is_refused() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--", "true"]);
+    for (command, missing) in [
+        ("replay it --rollback --with-hooks", "--recover"),
+        ("replay it --rollback --with-rollback", "--recover"),
+        ("replay --rollback --all", "--recover"),
+        ("replay --state --all", "--recover"),
+        ("replay it --output --at 1", "--state"),
+        ("replay it --state --job it", "--output"),
+        ("replay it --recover --stream stdout", "--output"),
+        ("replay it --state --dry-run", "--recover|--rollback"),
+        ("status --wait --state failed", "RUN"),
+        ("status --exit-status --name it", "RUN"),
+        ("status --stats --out file", "--export <FORMAT>"),
+        ("status --json --with-runs pages", "--export <FORMAT>"),
+        ("tail it --type note --timestamps", "--output"),
+        ("tail it --cursor-file c --stream stdout", "--output"),
+    ] {
+        let args: Vec<_> = command.split(' ').collect();
+        let output = env.run(&args);
+        assert_eq!(output.code, 2, "{command}");
+        let expected = format!("required arguments were not provided:\n  <{missing}>");
+        let stderr = output.stderr();
+        assert!(stderr.contains(&expected), "{command}: {stderr}");
+    }
+}

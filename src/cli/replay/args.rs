@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub mode: Mode,
 
     /// With --state: show the state after the event SEQ, or at TIME
-    #[arg(long, value_name = "SEQ|TIME", requires = "state", allow_hyphen_values = true, value_parser = AtPoint::parse)]
+    #[arg(long, value_name = "SEQ|TIME", requires = "of_state", allow_hyphen_values = true, value_parser = AtPoint::parse)]
     pub at: Option<AtPoint>,
     /// Replay events and output at X times the original speed, or without delays (`max`)
     #[arg(
@@ -54,10 +54,10 @@ pub(crate) struct Args {
     )]
     pub speed: Option<Speed>,
     /// With --output: show only the output of this job
-    #[arg(long, value_name = "JOB", requires = "output")]
+    #[arg(long, value_name = "JOB", requires = "of_output")]
     pub job: Option<String>,
     /// With --output: show only output from this stream (stdout, stderr, or both where they shared one pipe)
-    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "output")]
+    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "of_output")]
     pub stream: Option<StreamId>,
     /// Stop at the first damage, with exit code 5
     #[arg(long, conflicts_with_all = ["verify", "diff", "recover", "rollback"])]
@@ -84,17 +84,17 @@ pub(crate) struct Args {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Mode {
     /// Show the state of the run
-    #[arg(long)]
+    #[arg(long, group = "of_state")]
     pub state: bool,
     /// Check every line, the order of stages, the segments and the captured output
     #[arg(long)]
     pub verify: bool,
     /// Show the output of the jobs in the order of arrival
-    #[arg(long)]
+    #[arg(long, group = "of_output")]
     pub output: bool,
     /// Finish what a crash interrupted: torn log tails, rotations, gc, and jobs whose supervisor
     /// and command are dead; a run with a lost job is closed, even if it was kept open
-    #[arg(long, group = "acts", help_heading = "Recovery")]
+    #[arg(long, groups = ["acts", "of_recover"], help_heading = "Recovery")]
     pub recover: bool,
     /// Undo the run: run the recorded rollbacks of its jobs, including completed ones, last job
     /// first
@@ -118,22 +118,17 @@ pub(crate) struct RecoveryArgs {
     /// With --recover: recover all runs of the volume, and finish an interrupted gc
     #[arg(
         long,
-        requires = "recover",
+        requires = "of_recover",
         conflicts_with = "run",
         help_heading = "Recovery"
     )]
     pub all: bool,
     /// With --recover: also run the recorded rollbacks of lost jobs
-    #[arg(
-        long,
-        requires = "recover",
-        group = "undoing",
-        help_heading = "Recovery"
-    )]
+    #[arg(long, requires = "of_recover", help_heading = "Recovery")]
     pub with_rollback: bool,
     /// With --recover: also run the --on-failure and --on-end hooks of lost jobs: the recorded
     /// ones, or else those in the settings
-    #[arg(long, requires = "recover", help_heading = "Recovery")]
+    #[arg(long, requires = "of_recover", help_heading = "Recovery")]
     pub with_hooks: bool,
     /// Show what --recover or --rollback would do, and change nothing
     #[arg(long, requires = "acts", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]

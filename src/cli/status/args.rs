@@ -39,7 +39,7 @@ use crate::render::RunRecord;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
     /// Runs to show in detail
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", group = "of_runs")]
     pub runs: Vec<String>,
 
     /// Show only runs in these states
@@ -66,10 +66,15 @@ pub(crate) struct Args {
     pub stats: bool,
     /// Wait until the runs have ended, and exit with their outcome. An open run ends when it is
     /// closed
-    #[arg(long, requires = "runs", conflicts_with = "retired", group = "waits")]
+    #[arg(
+        long,
+        requires = "of_runs",
+        conflicts_with = "retired",
+        group = "waits"
+    )]
     pub wait: bool,
     /// Exit with the outcome of the runs
-    #[arg(long, requires = "runs", conflicts_with_all = ["retired", "waits"])]
+    #[arg(long, requires = "of_runs", conflicts_with_all = ["retired", "waits"])]
     pub exit_status: bool,
     /// Update the view as the runs proceed; needs a terminal or --json
     #[arg(long, conflicts_with_all = ["retired", "export"], group = "waits")]
@@ -84,14 +89,19 @@ pub(crate) struct Args {
     #[arg(long)]
     pub no_pager: bool,
     /// Print the runs, or the named run, in a format for other tools
-    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        conflicts_with = "json",
+        group = "of_export"
+    )]
     pub export: Option<StatusFormat>,
     /// Write --export to FILE instead of stdout (`-`); an existing file is replaced once the
     /// export is complete
-    #[arg(short, long, value_name = "FILE", requires = "export")]
+    #[arg(short, long, value_name = "FILE", requires = "of_export")]
     pub out: Option<PathBuf>,
     /// With --export html, also write a page for each run to DIR, and link to it
-    #[arg(long, value_name = "DIR", requires = "export")]
+    #[arg(long, value_name = "DIR", requires = "of_export")]
     pub with_runs: Option<PathBuf>,
 }
 

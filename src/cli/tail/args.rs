@@ -90,13 +90,13 @@ pub(crate) struct Args {
     /// Print the output of the jobs instead of events. On a terminal, only the colors of its escape
     /// sequences are kept, and stderr without colors is red; otherwise it is printed unchanged.
     /// With several runs, each line starts with its run and job
-    #[arg(long)]
+    #[arg(long, group = "of_output")]
     pub output: bool,
     /// Start each line of output with the time at which it was stored
-    #[arg(short, long, requires = "output")]
+    #[arg(short, long, requires = "of_output")]
     pub timestamps: bool,
     /// Show only output from this stream (stdout, stderr, or both where they shared one pipe)
-    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "output")]
+    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "of_output")]
     pub stream: Option<StreamId>,
     /// Print new events or output as they arrive
     #[arg(short, long)]
