@@ -43,6 +43,18 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     }
 }
 
+/// Returns the exit code of a command whose answer was printed. It is `code` even if the reader
+/// has closed stdout, because a script may ask only for the exit code.
+///
+/// # Errors
+/// Returns any other error of stdout.
+pub(crate) fn answered(written: Result<(), Error>, code: Code) -> Result<Code, Error> {
+    match written {
+        Err(e) if !is_broken_pipe(&e) => Err(e),
+        _ => Ok(code),
+    }
+}
+
 /// Returns whether the reader closed stdout (`| head`), which is not an error. If stdout is a
 /// socket that holds unread data, the kernel reports a reset.
 pub(crate) fn is_broken_pipe(e: &Error) -> bool {

@@ -24,6 +24,7 @@ mod run;
 mod run_defaults;
 mod settings;
 mod status;
+mod stdout_report;
 mod stop;
 mod suggestions;
 mod tail;

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::{Context as _, Result};
 use rustix::pipe::fcntl_getpipe_size;
 
+use super::exit;
 use super::exit::Code;
 use super::terminal_style::is_dumb_terminal;
 use crate::job::Interrupts;
@@ -34,10 +35,9 @@ pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
     let mut out = PagedOutput::new(paging);
     match out.write_all(text).and_then(|()| out.finish()) {
         // The user left the pager before its end.
-        Err(_) if out.pager.is_some() => {}
-        printed => printed.context("cannot write to stdout")?,
+        Err(_) if out.pager.is_some() => Ok(code),
+        printed => exit::answered(printed.context("cannot write to stdout"), code),
     }
-    Ok(code)
 }
 
 /// Stdout, through a pager as soon as the text no longer fits on the terminal. Text that keeps

@@ -105,6 +105,21 @@ fn watch_quits_on_q_and_restores_terminal() {
 }
 
 #[test]
+fn watch_quits_on_q_before_outcome_of_named_run() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let job = env.spawn(&["run", "--run", "it", "--close", "--", "cat"]);
+    env.wait_for("job_started");
+    terminal.line("\"$RUNLOG\" status --watch it; echo code $?");
+    terminal.wait_for_text("q: quit");
+    terminal.keys(&["q"]);
+    terminal.wait_for_line("code 4");
+    job.end();
+}
+
+#[test]
 fn watch_quits_on_signal_and_restores_terminal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {

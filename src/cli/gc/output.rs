@@ -1,12 +1,10 @@
 //! The output of `runlog gc`, and its exit code.
 
-use std::io;
-use std::io::Write as _;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cli::context::{print_stderr, warn_damage};
 use crate::cli::exit::{Code, is_run_removed};
+use crate::cli::stdout_report::StdoutReport;
 use crate::job::gc::{GcCandidates, GcDecision};
 use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
 use crate::log::{GcError, PrunedSegment, TrashEntry};
@@ -28,8 +26,7 @@ pub(crate) struct GcOutput {
     pub execution: Execution,
     total: GcTotal,
     code: Code,
-    /// The first error on stdout. After it, gc continues without printing.
-    written: io::Result<()>,
+    out: StdoutReport,
 }
 
 impl GcOutput {
@@ -39,7 +36,7 @@ impl GcOutput {
             execution,
             total: GcTotal::default(),
             code: Code::Ok,
-            written: Ok(()),
+            out: StdoutReport::new(),
         }
     }
 
@@ -163,11 +160,10 @@ impl GcOutput {
 
     /// Prints the summary, and returns the exit code.
     pub(crate) fn end(mut self) -> Result<Code> {
-        if self.style == ReportStyle::Human && self.written.is_ok() {
-            self.written = self.total.write(&mut io::stdout().lock(), self.execution);
+        if self.style == ReportStyle::Human {
+            self.out.print(|out| self.total.write(out, self.execution));
         }
-        self.written.context("cannot write to stdout")?;
-        Ok(self.code)
+        self.out.finish(self.code)
     }
 
     fn report(&self, facts: &RunInfo, action: GcAction, why: String) -> GcReport {
@@ -176,16 +172,13 @@ impl GcOutput {
 
     fn line(&mut self, report: &GcReport) {
         self.total.add(report);
-        if self.written.is_err() || self.style == ReportStyle::Human && !report.action.removes() {
-            return;
+        match self.style {
+            ReportStyle::Json => self.out.print(|out| json_line(out, report)),
+            ReportStyle::Human if report.action.removes() => {
+                self.out.print(|out| gc_line(out, report));
+            }
+            ReportStyle::Human => {}
         }
-        let mut out = io::stdout().lock();
-        self.written = if self.style == ReportStyle::Json {
-            json_line(&mut out, report)
-        } else {
-            gc_line(&mut out, report)
-        }
-        .and_then(|()| out.flush());
     }
 
     fn failed(&mut self, run: &RunId, e: &dyn std::error::Error) {

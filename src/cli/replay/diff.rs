@@ -1,13 +1,11 @@
 //! `--diff`: compares two runs.
 
-use std::io;
-use std::io::Write as _;
-
 use anyhow::Result;
 
 use crate::cli::context::{Global, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
+use crate::cli::stdout_report::StdoutReport;
 use crate::job::inspect_run;
 use crate::log::JobScope;
 use crate::render::{Human, JsonLines, RunDiff, RunPrinter as _, RunRecord};
@@ -22,14 +20,15 @@ pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<
         Ok(RunRecord::new(run, dir.path().to_owned(), inspected))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    if args.json {
-        JsonLines.diff(&mut out, &diff)?;
-    } else {
-        Human(global.style()).diff(&mut out, &diff)?;
-    }
-    out.flush()?;
-    Ok(match (damaged, diff.same) {
+    let mut out = StdoutReport::new();
+    out.print(|out| {
+        if args.json {
+            JsonLines.diff(out, &diff)
+        } else {
+            Human(global.style()).diff(out, &diff)
+        }
+    });
+    out.finish(match (damaged, diff.same) {
         (true, _) => Code::Damage,
         (false, true) => Code::Ok,
         (false, false) => Code::Negative,

@@ -4,7 +4,7 @@ use std::io;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cli::context::{Global, print_stderr, warn_damage, warning_printer};
 use crate::cli::exit;
@@ -12,6 +12,7 @@ use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
 use crate::cli::run::hook_input;
 use crate::cli::run_defaults::default_hooks;
+use crate::cli::stdout_report::StdoutReport;
 use crate::job::gc::finish_removal;
 use crate::job::{
     InDoubt, LostHook, LostHooks, LostJobRollback, RecoveryAction, RecoveryOptions,
@@ -29,14 +30,21 @@ const RETRY_HINT: &str = "hint: wait for the process to exit or kill it, then re
 
 /// Recovers one run, or all.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
-    if args.recovery.all {
-        return all(args, global);
-    }
+    let mut out = StdoutReport::new();
+    let code = if args.recovery.all {
+        all(args, global, &mut out)?
+    } else {
+        one(args, global, &mut out)?
+    };
+    out.finish(code)
+}
+
+fn one(args: &Args, global: &Global, out: &mut StdoutReport) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run_to_change(args.run_to_change()?)?;
     let damage = report_damage(&dir)?;
     let recovery = recover_or_plan(args, &volume, &run, &dir)?;
-    report(args, global, &run, &recovery)?;
+    report(args, global, &run, &recovery, out);
     Ok(damage.or(match (recovery.action, recovery.state) {
         (RecoveryAction::Skipped, RunStatus::Running) => {
             print_stderr("hint: follow the run with `runlog tail -f`; it is still running");
@@ -170,10 +178,10 @@ fn exit_code_of(recovery: &RecoveryOutcome) -> Code {
     }
 }
 
-fn all(args: &Args, global: &Global) -> Result<Code> {
+fn all(args: &Args, global: &Global, out: &mut StdoutReport) -> Result<Code> {
     let volume = global.volume()?;
     let mut code = if args.recovery.dry_run {
-        print_trash(&volume)?
+        print_trash(&volume, out)?
     } else {
         finish_gc(&volume)
     };
@@ -185,7 +193,7 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
         match recovered {
             Ok(None) => {}
             Ok(Some(recovery)) => {
-                let one = report_one_of_all(args, global, &run, &recovery)?;
+                let one = report_one_of_all(args, global, &run, &recovery, out);
                 if code == Code::Ok {
                     code = one;
                 }
@@ -208,19 +216,20 @@ fn report_one_of_all(
     global: &Global,
     run: &RunId,
     recovery: &RecoveryOutcome,
-) -> Result<Code> {
+    out: &mut StdoutReport,
+) -> Code {
     if recovery.action == RecoveryAction::None && recovery.hooks_due.is_empty() {
-        return Ok(Code::Ok);
+        return Code::Ok;
     }
     warn_damage(&recovery.damage);
-    report(args, global, run, recovery)?;
+    report(args, global, run, recovery, out);
     if recovery.action != RecoveryAction::Skipped {
-        return Ok(LogDamage::of(&recovery.damage).or(exit_code_of(recovery)));
+        return LogDamage::of(&recovery.damage).or(exit_code_of(recovery));
     }
     if recovery.state == RunStatus::Lost {
         print_stderr(RETRY_HINT);
     }
-    Ok(Code::Ok)
+    Code::Ok
 }
 
 fn recover_one(
@@ -241,11 +250,9 @@ fn recover_one(
 }
 
 /// Prints the removals that an interrupted gc left unfinished.
-fn print_trash(volume: &Volume) -> Result<Code> {
-    let mut out = io::stdout().lock();
+fn print_trash(volume: &Volume, out: &mut StdoutReport) -> Result<Code> {
     for entry in trash_entries(volume)? {
-        writeln!(out, "{}  its removal would be finished", entry.run)
-            .context("cannot write to stdout")?;
+        out.print(|out| writeln!(out, "{}  its removal would be finished", entry.run));
     }
     Ok(Code::Ok)
 }
@@ -277,30 +284,40 @@ fn finish_gc(volume: &Volume) -> Code {
     }
 }
 
-fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
+fn report(
+    args: &Args,
+    global: &Global,
+    run: &RunId,
+    recovery: &RecoveryOutcome,
+    out: &mut StdoutReport,
+) {
     let would_change = matches!(
         recovery.action,
         RecoveryAction::Repaired | RecoveryAction::Recovered
     ) || !recovery.hooks_due.is_empty();
     if args.recovery.dry_run && would_change {
-        return print_recovery_plan(args, run, recovery).context("cannot write to stdout");
+        return out.print(|out| write_recovery_plan(out, args, run, recovery));
     }
     let report = RecoveryReport {
         run_id: run,
         recovery,
     };
-    let mut out = io::stdout().lock();
-    let written = if args.json {
-        json_line(&mut out, &report)
-    } else {
-        recovery_lines(&mut out, &report, global.style())
-    };
-    written.context("cannot write to stdout")
+    out.print(|out| {
+        if args.json {
+            json_line(out, &report)
+        } else {
+            recovery_lines(out, &report, global.style())
+        }
+    });
 }
 
-/// Prints what recovery would do to a run.
-fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// Writes what recovery would do to a run.
+fn write_recovery_plan(
+    out: &mut impl io::Write,
+    args: &Args,
+    run: &RunId,
+    plan: &RecoveryOutcome,
+) -> io::Result<()> {
     if plan.action == RecoveryAction::Repaired {
         writeln!(out, "{run}  would repair the end of its log")?;
     }
@@ -342,14 +359,15 @@ pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
         run_id: &run,
         undone: &undone,
     };
-    let mut out = io::stdout().lock();
-    let written = if args.json {
-        json_line(&mut out, &report)
-    } else {
-        undo_lines(&mut out, &report, global.style())
-    };
-    written.context("cannot write to stdout")?;
-    Ok(damage.or(if undone.iter().any(|one| one.error.is_some()) {
+    let mut out = StdoutReport::new();
+    out.print(|out| {
+        if args.json {
+            json_line(out, &report)
+        } else {
+            undo_lines(out, &report, global.style())
+        }
+    });
+    out.finish(damage.or(if undone.iter().any(|one| one.error.is_some()) {
         Code::Negative
     } else {
         Code::Ok
@@ -359,11 +377,10 @@ pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
 /// Prints the rollbacks that would run, in order.
 fn print_plan(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Code> {
     let damage = report_damage(dir)?;
-    let mut out = io::stdout().lock();
+    let mut out = StdoutReport::new();
     for step in plan_undo(run, dir, in_doubt)? {
         let command = escape_controls(&step.command);
-        writeln!(out, "would undo job {}: {command}", step.job_id)
-            .context("cannot write to stdout")?;
+        out.print(|out| writeln!(out, "would undo job {}: {command}", step.job_id));
     }
-    Ok(damage.or(Code::Ok))
+    out.finish(damage.or(Code::Ok))
 }

@@ -6,9 +6,6 @@
 //! job that has no end at the point counts as running, because the log does not say whether its
 //! supervisor was alive then.
 
-use std::io;
-use std::io::Write as _;
-
 use anyhow::Result;
 
 use super::at_point::AtPoint;
@@ -17,6 +14,7 @@ use super::timeline::inspect_now;
 use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::{Args, ReadControl, read};
+use crate::cli::stdout_report::StdoutReport;
 use crate::job::{InspectedRun, RunVerdict, status_at};
 use crate::log::{DamageList, EventType, Fold, Item, RunSummary};
 use crate::render::{Human, JsonLines, ReportedAt, RunPrinter as _, RunRecord, line_time};
@@ -56,14 +54,15 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         report.set_elapsed(ts);
     }
     report.at = at;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    if args.json {
-        JsonLines.run(&mut out, &report)?;
-    } else {
-        Human(global.style()).run(&mut out, &report)?;
-    }
-    out.flush()?;
-    Ok(code)
+    let mut out = StdoutReport::new();
+    out.print(|out| {
+        if args.json {
+            JsonLines.run(out, &report)
+        } else {
+            Human(global.style()).run(out, &report)
+        }
+    });
+    out.finish(code)
 }
 
 impl StateAt {

@@ -3,11 +3,12 @@
 use std::io;
 use std::io::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::source::ReplaySource;
 use crate::cli::context::{Global, print_stderr};
+use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::log::{Fault, verify, verify_wal};
@@ -39,17 +40,24 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     let verified = match source {
         ReplaySource::Run(_, dir) => verify(dir, each),
         ReplaySource::Wal(_, wal) => verify_wal(wal, each),
-    }?;
+    };
+    let verified = match verified {
+        // The reader of the faults has seen enough.
+        Err(e) if exit::is_broken_pipe(&e) => return Ok(Code::Damage),
+        verified => verified?,
+    };
+    let mut written = Ok(());
     if !args.json {
-        writeln!(out, "{}", verify_summary(run, &verified, style))?;
+        written = writeln!(out, "{}", verify_summary(run, &verified, style));
     }
-    out.flush()?;
+    let written = written.and_then(|()| out.flush());
     for note in verify_notes(&verified) {
         print_stderr(format_args!("note: {note}"));
     }
-    Ok(if verified.faults == 0 {
+    let code = if verified.faults == 0 {
         Code::Ok
     } else {
         Code::Damage
-    })
+    };
+    exit::answered(written.context("cannot write to stdout"), code)
 }

@@ -22,6 +22,7 @@ use self::named_runs::show_named;
 use self::page::write_pages;
 use super::atomic_output::AtomicOutput;
 use super::context::Global;
+use super::exit;
 use super::exit::Code;
 use super::pager;
 use super::pager::Paging;
@@ -106,16 +107,14 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
         (newest(args, listed), code)
     };
-    match form {
-        StatusFormat::Prometheus => out.with(|out| prometheus(out, &runs))?,
-        StatusFormat::Csv => out.with(|out| csv_jobs(out, &runs))?,
-        StatusFormat::Html => {
-            let written = write_pages(args, global, &mut out, &runs)?;
+    let written = match form {
+        StatusFormat::Prometheus => out.with(|out| prometheus(out, &runs)),
+        StatusFormat::Csv => out.with(|out| csv_jobs(out, &runs)),
+        StatusFormat::Html => write_pages(args, global, &mut out, &runs).map(|written| {
             if written != Code::Ok {
                 code = written;
             }
-        }
-    }
-    out.finish()?;
-    Ok(code)
+        }),
+    };
+    exit::answered(written.and_then(|()| out.finish()), code)
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::screen::{KeyAction, Screen};
 use super::watched_runs::{WatchedLiveRun, WatchedRuns};
 use crate::cli::context::{Global, print_stderr};
+use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::status::Args;
 use crate::cli::usage_error::UsageError;
@@ -154,13 +155,16 @@ impl WatchCommand<'_> {
             }
             let oldest = self.oldest();
             let is_new = |run: &&RunRecord| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
-            for run in records.iter().filter(is_new) {
-                JsonLines.run(&mut out, run)?;
-            }
+            let mut new = records.iter().filter(is_new);
+            let written = new.try_for_each(|run| JsonLines.run(&mut out, run));
             // Print problems before the changes that they explain.
             self.print_problems();
-            out.flush().context("cannot write to stdout")?;
-            if let Some(stop) = self.stop() {
+            let written = written.and_then(|()| out.flush());
+            let closed = match written.context("cannot write to stdout") {
+                Err(e) if exit::is_broken_pipe(&e) => Some(WatchEnd::Quit),
+                written => written.map(|()| None)?,
+            };
+            if let Some(stop) = self.stop().or(closed) {
                 break stop;
             }
             let longest = self.longest();
@@ -212,8 +216,9 @@ impl WatchCommand<'_> {
             let inspected = inspect_run(&dir, JobScope::All)?;
             let report = RunRecord::new(run, dir.path().to_owned(), inspected);
             let mut out = io::stdout().lock();
-            Human(global.style()).run(&mut out, &report)?;
-            out.flush().context("cannot write to stdout")?;
+            let written = Human(global.style()).run(&mut out, &report);
+            let written = written.and_then(|()| out.flush());
+            return exit::answered(written.context("cannot write to stdout"), self.end(stop)?);
         }
         self.end(stop)
     }
@@ -278,6 +283,8 @@ impl WatchCommand<'_> {
                 return Err(StorageError::RunRemoved { path }.into());
             }
             WatchEnd::Timeout => Code::Running,
+            // The outcome of a named run is not known yet.
+            WatchEnd::Quit | WatchEnd::Signal(_) if self.only.is_some() => Code::Running,
             WatchEnd::Quit | WatchEnd::Signal(_) => Code::Ok,
         };
         Ok(match &self.runs.problems {
