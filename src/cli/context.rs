@@ -113,6 +113,24 @@ impl Global {
         Ok((found.run, found.dir))
     }
 
+    /// Finds the runs to change, each of them once.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error like [`Global::run_to_change`] for the first name; then nothing has been
+    /// changed yet.
+    pub(crate) fn runs_to_change(&self, names: &[String]) -> Result<Vec<RunId>> {
+        let mut found = Vec::new();
+        for name in names {
+            // Many open directories would reach the limit on open files.
+            let (run, _) = self.run_to_change(name)?;
+            if !found.contains(&run) {
+                found.push(run);
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens the log of a run by its exact ID.
     ///
     /// # Errors

@@ -261,3 +261,13 @@ fn compressed_segment_keeps_owner_and_mode() {
     assert_eq!(after.mode(), before.mode());
     assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
 }
+
+#[test]
+fn rotate_finds_all_runs_before_rotating_one() {
+    let env = noted(2);
+    let output = env.run(&["rotate", "it", "nosuch"]);
+    assert_eq!((output.code, output.stdout()), (3, String::new()));
+    assert_eq!(segments(&env, "it"), ["events.jsonl"]);
+    let output = env.ok(&["rotate", "it", "latest", "--no-compress"]);
+    assert_eq!(output.stdout().lines().count(), 1, "{}", output.stdout());
+}

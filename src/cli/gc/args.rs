@@ -179,15 +179,8 @@ impl Args {
 
     /// Returns which runs to consider.
     pub(super) fn filter(&self, global: &Global) -> Result<GcFilter> {
-        let mut runs = Vec::new();
-        for name in &self.runs {
-            let (run, _) = global.run_to_change(name)?;
-            if !runs.contains(&run) {
-                runs.push(run);
-            }
-        }
         Ok(GcFilter {
-            runs,
+            runs: global.runs_to_change(&self.runs)?,
             states: self.state.clone(),
             names: self.name.clone(),
         })
