@@ -235,3 +235,19 @@ fn emit_with_closed_stdout_keeps_read_lines() {
     assert_eq!(output.stderr(), "");
     assert_eq!(env.events_of_type("it", "note").len(), 4);
 }
+
+#[test]
+fn emit_needs_name_before_data() {
+    let env = opened();
+    for (name, why) in [
+        ("percent=50", "no name given before `percent=`"),
+        ("", "the name of the note is empty"),
+    ] {
+        let output = env.run(&["emit", "--run", "it", name]);
+        let hint = "put the name first, as in `runlog emit progress percent=50`";
+        let expected = format!("error: {why}\nhint: {hint}\n");
+        assert_eq!((output.code, output.stderr()), (2, expected));
+    }
+    assert_eq!(env.run(&["emit", "--open", "--run", "new", ""]).code, 2);
+    assert_eq!(env.runs(), ["it"]);
+}

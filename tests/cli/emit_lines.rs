@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::checks;
-use crate::support::env::TestEnv;
+use crate::support::crash::on_small_disk;
+use crate::support::env::{TestEnv, wait_until};
 
 /// Creates the open run `it` with one event.
 fn opened() -> TestEnv {
@@ -113,4 +114,42 @@ fn lines_accept_a_note_name() {
     let env = opened();
     env.run_with(&["emit", "--run", "it", "metric", "--lines"], b"1\n");
     assert_eq!(env.events("it").pop().unwrap()["name"], "metric");
+}
+
+#[test]
+fn error_names_first_line_that_is_not_stored() {
+    let env = opened();
+    let mut emit = env.spawn(&["emit", "--run", "it", "--lines"]);
+    emit.write(b"one\n");
+    wait_until("it is stored", || {
+        env.events_of_type("it", "note").len() == 2
+    });
+    env.ok(&["run", "--run", "it", "--close"]);
+    emit.write(b"two\n");
+    let output = emit.end();
+    assert_eq!(output.code, 1);
+    let stderr = output.stderr();
+    let expected =
+        "error: the lines before line 2 are stored, the others are not: run `it` is closed\nhint:";
+    assert!(stderr.starts_with(expected), "{stderr}");
+}
+
+#[test]
+fn full_disk_error_names_first_line_that_is_not_stored() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" emit --open --run it begin
+        yes "$(printf '%0500d' 0)" | head -n 3000 | "$RUNLOG" emit --run it --lines line 2>../told; echo "code $?"
+        "$RUNLOG" tail it --type note -n all --no-pager 2>/dev/null | wc -l
+    "#;
+    let Some(output) = on_small_disk(&env, script) else {
+        return;
+    };
+    let stdout = output.stdout();
+    let (code, notes) = stdout.trim_end().split_once('\n').unwrap();
+    assert_eq!(code, "code 7");
+    // `begin` is a note too, so their number is that of the first line that is missing.
+    let told = std::fs::read_to_string(env.path("told")).unwrap();
+    let expected = format!("error: the lines before line {notes} are stored, the others are not: ");
+    assert!(told.starts_with(&expected), "{notes}: {told}");
 }

@@ -47,7 +47,7 @@ fn gc_prunes_run_under_concurrent_load() {
     // reader that checks each line.
     let script = r#"
         while [ ! -e stop ]; do
-            "$RUNLOG" emit --run it --ack who=$1 >>acked || exit 9
+            "$RUNLOG" emit --run it --ack mark who=$1 >>acked || exit 9
         done"#;
     let writer = |n: &str| Background::new(env.program("sh").args(["-c", script, "sh", n]));
     let writers: Vec<_> = ["0", "1"].map(writer).into();

@@ -227,7 +227,7 @@ fn gc_never_loses_acked_events() {
     env.ok(&["emit", "--open", "--run", "other", "stays"]);
     let script = r#"
         i=0; while [ $i -lt 12 ]; do i=$((i+1))
-            "$RUNLOG" emit --open --ack --run shared n=$1.$i >>acked$1 2>>err || true
+            "$RUNLOG" emit --open --ack --run shared mark n=$1.$i >>acked$1 2>>err || true
             "$RUNLOG" run -q --run own$1.$i -- true || exit 9
             "$RUNLOG" run --run own$1.$i --close || exit 8
             "$RUNLOG" run --run shared --close 2>>err || true

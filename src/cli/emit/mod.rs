@@ -6,7 +6,7 @@ mod input_lines;
 use std::io;
 use std::io::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde_json::value::RawValue;
 
 pub(crate) use self::args::Args;
@@ -16,6 +16,7 @@ use super::context::{Global, opening, print_stderr};
 use super::exit::Code;
 use super::redaction::note_redaction;
 use super::settings::rotation;
+use super::stdout_report::StdoutReport;
 use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
 use crate::log::format::payload::Note;
@@ -34,8 +35,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let mask: Option<Mask<'_>> = redaction.all().is_some().then_some(&mask_text);
     // Reject data that cannot be stored before creating anything.
     let data = args.data(mask)?;
-    let name = args.name.as_deref().unwrap_or("line");
-    let name = redaction.mask(name).into_owned();
+    let name = redaction.mask(args.name()?).into_owned();
 
     let volume = match global.enclosing_volume()? {
         Some(volume) => volume,
@@ -53,11 +53,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         ack: args.ack,
         may_be_new: args.open,
     };
+    let mut acks = StdoutReport::new();
     let code = if args.lines {
-        emitter.lines(mask)
+        emitter.lines(mask, &mut acks)
     } else {
         let draft = emitter.draft(data.as_deref())?;
-        emitter.store(&[draft]).map(|()| Code::Ok)
+        let stored = emitter.store(&[draft], &mut acks);
+        stored.map(|()| Code::Ok).map_err(Error::from)
     };
     if let Err(e) = emitter.log.finish_upkeep() {
         print_stderr(format_args!(
@@ -65,7 +67,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             error_chain(&e)
         ));
     }
-    code
+    acks.finish(code?)
+        .context("the notes are stored, but not all were printed")
 }
 
 struct Emitter {
@@ -87,7 +90,7 @@ impl Emitter {
     }
 
     /// Appends notes in one write, and prints them with `--ack`.
-    fn store(&self, notes: &[Draft]) -> Result<()> {
+    fn store(&self, notes: &[Draft], acks: &mut StdoutReport) -> Result<(), AppendError> {
         let appended = if self.may_be_new {
             self.store_opening(notes)?
         } else {
@@ -99,12 +102,8 @@ impl Emitter {
         if self.ack {
             // The same write may have opened or repaired the log; print only the notes.
             let lines = appended.bytes.split_inclusive(|b| *b == b'\n');
-            let mut out = io::BufWriter::new(io::stdout().lock());
             let mut notes = lines.filter(|line| is_note(line));
-            notes
-                .try_for_each(|line| out.write_all(line))
-                .and_then(|()| out.flush())
-                .context("the notes are stored, but stdout cannot be written")?;
+            acks.print(|out| notes.try_for_each(|line| out.write_all(line)));
         }
         Ok(())
     }
@@ -130,13 +129,13 @@ impl Emitter {
     }
 
     /// Adds a note for each line of stdin; the lines of one read are stored together.
-    fn lines(&self, mask: Option<Mask<'_>>) -> Result<Code> {
+    fn lines(&self, mask: Option<Mask<'_>>, acks: &mut StdoutReport) -> Result<Code> {
         let mut stdin = io::stdin().lock();
         let mut input = InputLines::default();
         let mut code = Code::Ok;
         loop {
             let more = input.read(&mut stdin).context("cannot read stdin")?;
-            let mut notes = Vec::new();
+            let (mut notes, mut line_nos) = (Vec::new(), Vec::new());
             for (line_no, line) in input.complete_lines() {
                 let note = line
                     .ok_or(DraftError::TooLong {
@@ -146,7 +145,10 @@ impl Emitter {
                     .and_then(|line| Ok(note_data::from_line(&line, MAX_DATA_BYTES, mask)?))
                     .and_then(|data| self.draft(Some(&data)));
                 match note {
-                    Ok(note) => notes.push(note),
+                    Ok(note) => {
+                        notes.push(note);
+                        line_nos.push(line_no);
+                    }
                     Err(e) => {
                         print_stderr(format_args!("error: line {line_no}: {}", error_chain(&e)));
                         code = Code::Negative;
@@ -154,7 +156,8 @@ impl Emitter {
                 }
             }
             if !notes.is_empty() {
-                self.store(&notes)?;
+                self.store(&notes, acks)
+                    .map_err(|e| with_stored_lines(e, &line_nos))?;
             }
             if !more {
                 return Ok(code);
@@ -163,7 +166,46 @@ impl Emitter {
     }
 }
 
+/// Adds to the error of a batch which lines of stdin are stored, given those of the batch.
+fn with_stored_lines(e: AppendError, line_nos: &[u64]) -> Error {
+    let stored = match &e {
+        AppendError::Refused(_) | AppendError::NotWritten(_) => 0,
+        // The batch may have begun with other events, such as a repair.
+        AppendError::Partial { written, total, .. } => {
+            (line_nos.len() + written).saturating_sub(*total)
+        }
+        AppendError::NotDurable(_) => line_nos.len(),
+    };
+    match (line_nos.get(stored), line_nos.last()) {
+        (Some(1), _) | (None, None) => e.into(),
+        (Some(line), _) => Error::from(e).context(format!(
+            "the lines before line {line} are stored, the others are not"
+        )),
+        (None, Some(last)) => Error::from(e).context(format!("lines up to line {last}")),
+    }
+}
+
 fn is_note(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     Envelope::parse(line).is_ok_and(|env| env.kind == EventType::Note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_short_write_are_counted_without_other_events() {
+        let partial = |written| AppendError::Partial {
+            path: "events.jsonl".into(),
+            written,
+            total: 5,
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        for (written, first) in [(1, 4), (2, 6), (4, 9)] {
+            let error = with_stored_lines(partial(written), &[4, 6, 7, 9]);
+            let expected = format!("the lines before line {first} are stored, the others are not");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }
