@@ -1,15 +1,15 @@
 //! `runlog stop`.
 
-use std::io;
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::context::{Global, print_stderr, warning_printer};
 use super::exit;
 use super::exit::Code;
 use super::redaction::note_redaction;
+use super::stdout_report::StdoutReport;
 use super::value_parsers::{SignalParser, parse_duration};
 use crate::job::{PendingStop, RunStatus, StopOptions, StopOutcome};
 use crate::volume::RunId;
@@ -29,7 +29,7 @@ use crate::volume::RunId;
 ///
 /// Exit codes: 0 all jobs have ended, even if they already had; 1 a run is pending or lost, or its
 /// state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
-/// --timeout; 7 I/O error.
+/// --timeout, or cannot be signaled; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Runs to stop
@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Wait DURATION for the jobs to end
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
-    /// Send SIGKILL to the processes of jobs that have not ended after DURATION
+    /// Send SIGKILL to the processes of jobs that have not ended after DURATION, if that is within
+    /// --timeout
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     kill_after: Duration,
     /// Record TEXT as the reason
@@ -67,33 +68,33 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     };
     let mut code = Code::Ok;
     let mut found = Vec::new();
-    for run in &args.runs {
-        match global.run_to_change(run) {
+    for name in &args.runs {
+        match global.run_to_change(name) {
+            Ok((run, _)) if found.iter().any(|(known, _)| *known == run) => {}
             Ok(run) => found.push(run),
             // One run that does not exist does not keep the others running.
-            Err(e) => code = report_error(run, &e),
+            Err(e) => code = report_error(name, &e),
         }
     }
-    // Signal all runs before waiting for the first.
+    // Signal all runs before waiting for any.
     let mut pending = Vec::new();
     for (run, dir) in &found {
         match PendingStop::request(&volume, run, dir, &options, &warning_printer()) {
-            Ok(stop) => pending.push((run, stop)),
+            Ok(stop) => pending.push(stop),
             Err(e) => code = report_error(run.as_str(), &e.into()),
         }
     }
-    for (run, stop) in pending {
-        match stop.wait() {
-            Ok(outcome) => {
-                let one = report(run, &outcome)?;
-                if code == Code::Ok {
-                    code = one;
-                }
+    let mut out = StdoutReport::new();
+    PendingStop::wait_for_all(pending, |run, stopped| match stopped {
+        Ok(outcome) => {
+            let one = report(run, &outcome, &options, &mut out);
+            if code == Code::Ok {
+                code = one;
             }
-            Err(e) => code = report_error(run.as_str(), &e.into()),
         }
-    }
-    Ok(code)
+        Err(e) => code = report_error(run.as_str(), &e.into()),
+    });
+    out.finish(code)
 }
 
 fn report_error(run: &str, e: &anyhow::Error) -> Code {
@@ -103,7 +104,12 @@ fn report_error(run: &str, e: &anyhow::Error) -> Code {
 }
 
 /// Reports the outcome for a run, and returns its exit code.
-fn report(run: &RunId, outcome: &StopOutcome) -> Result<Code> {
+fn report(
+    run: &RunId,
+    outcome: &StopOutcome,
+    options: &StopOptions,
+    out: &mut StdoutReport,
+) -> Code {
     let (verdict, text, code) = match outcome {
         StopOutcome::Ended(verdict) => (verdict, "stopped", Code::Ok),
         StopOutcome::NotRunning(verdict) => match verdict.state {
@@ -113,14 +119,19 @@ fn report(run: &RunId, outcome: &StopOutcome) -> Result<Code> {
             _ => (verdict, "not running", Code::Ok),
         },
         StopOutcome::StillRunning(verdict) => (verdict, "still running", Code::Running),
+        StopOutcome::NotSignaled(verdict) => (verdict, "not stopped", Code::Running),
     };
     let (state, because) = (verdict.state.as_str(), &verdict.because);
-    let mut out = io::stdout().lock();
-    writeln!(out, "{run}  {text}; it is {state}: {because}").context("cannot write to stdout")?;
+    out.print(|out| writeln!(out, "{run}  {text}; it is {state}: {because}"));
+    if matches!(outcome, StopOutcome::StillRunning(_)) && options.kill_after > options.timeout {
+        print_stderr(
+            "hint: to send SIGKILL too, give a --kill-after that is shorter than --timeout",
+        );
+    }
     if verdict.state == RunStatus::Lost {
         print_stderr(format_args!(
             "hint: recover the run with `runlog replay {run} --recover`"
         ));
     }
-    Ok(code)
+    code
 }

@@ -105,3 +105,4 @@ mod terminal_style;
 mod thread_limit;
 mod time_zone;
 mod undo;
+mod unwritable_stdout;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::support::env::TestEnv;
+use crate::support::env::{TestEnv, wait_until};
 use crate::support::process::wait_until_dead;
 
 #[test]
@@ -54,8 +54,15 @@ fn stop_kills_job_that_ignores_signal() {
         "{}",
         output.stdout()
     );
-    env.ok(&["stop", "it", "--kill-after", "0.1s"]);
-    assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
+    assert!(
+        output.stderr().contains("hint: to send SIGKILL too"),
+        "{}",
+        output.stderr()
+    );
+    // Both are due at once.
+    let output = env.run(&["stop", "it", "--timeout", "0", "--kill-after", "0"]);
+    assert_eq!((output.code, output.stderr()), (4, String::new()));
+    assert_eq!(env.wait_for("job_failed")["signal"], "SIGKILL");
     job.wait();
     let child = std::fs::read_to_string(env.path("child")).unwrap();
     wait_until_dead(child.trim().parse().unwrap());
@@ -155,14 +162,58 @@ fn stop_refuses_unidentified_supervisor() {
         writeln!(forged, "{body},\"crc\":\"{crc:08x}\"}}").unwrap();
     }
     std::fs::write(env.log_path("it"), forged).unwrap();
-    let output = env.run(&["stop", "it", "--timeout", "0.2s"]);
+    // There is nothing to wait for.
+    let output = env.run(&["stop", "it"]);
     assert_eq!(output.code, 4, "{}", output.stdout());
+    assert!(
+        output
+            .stdout()
+            .starts_with("it  not stopped; it is running"),
+        "{}",
+        output.stdout()
+    );
     assert!(
         output.stderr().contains("is not the one in the log"),
         "{}",
         output.stderr()
     );
     assert_eq!(job.end().code, 0);
+}
+
+#[test]
+fn stop_kills_job_while_another_run_is_slow() {
+    let env = TestEnv::new();
+    let rollback = "touch begun; until [ -e go ]; do sleep 0.01; done";
+    let slow = ["run", "-q", "--detach", "--run", "slow", "--close"];
+    let slow = [&slow[..], &["--rollback", rollback, "--", "sleep", "1000"]].concat();
+    env.ok(&slow);
+    let script = "trap '' TERM; touch ready; while :; do sleep 1000; done";
+    let run = ["run", "-q", "--detach", "--run", "stubborn", "--close"];
+    env.ok(&[&run[..], &["--", "sh", "-c", script]].concat());
+    env.wait_for_file("ready");
+    let stop = env.spawn(&["stop", "slow", "stubborn", "--kill-after", "0.1s"]);
+    env.wait_for_file("begun");
+    wait_until("the job is killed", || {
+        env.status("stubborn")["state"] == "failed"
+    });
+    env.write("go", "");
+    let output = stop.wait();
+    assert_eq!(output.code, 0, "{}", output.stdout());
+    // Each run is reported once it has ended.
+    let stdout = output.stdout();
+    let runs: Vec<_> = stdout.lines().filter_map(|l| l.split(' ').next()).collect();
+    assert_eq!(runs, ["stubborn", "slow"], "{stdout}");
+}
+
+#[test]
+fn stop_signals_run_with_two_names_once() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "sleep", "1000"]);
+    env.wait_for("job_started");
+    let output = env.ok(&["stop", "it", "latest"]);
+    assert_eq!(output.stdout().lines().count(), 1, "{}", output.stdout());
+    assert_eq!(env.events_of_type("it", "note").len(), 1);
+    job.wait();
 }
 
 #[test]

@@ -59,8 +59,9 @@ fn page() -> String {
          `error:` or `warning:` or describes the finding. A line `hint:` follows if you can do\n\
          something about it. Nothing is printed if the answer is on stdout (`status --wait`,\n\
          `replay --diff` and `--verify`), if `tail --grep` found nothing, as with grep, or if\n\
-         `--timeout` expired. If stdout is closed early (`| head`), the command ends silently\n\
-         with 0.\n",
+         `--timeout` expired. If stdout is closed early (`| head`), that is not reported, and the\n\
+         exit code is still the answer if the command has one (`status --wait`, `replay --diff`,\n\
+         `stop`); a command that only prints, such as `tail`, ends with 0.\n",
     );
     let mut cli = runlog::cli::Cli::description();
     cli.build();

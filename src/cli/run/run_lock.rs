@@ -187,6 +187,9 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                     Some(StopOutcome::StillRunning(_)) => {
                         return Err(held(LockTrouble::NotEnded).into());
                     }
+                    Some(StopOutcome::NotSignaled(_)) => {
+                        return Err(held(LockTrouble::NotStoppable).into());
+                    }
                     // The run has not started yet, or ends on its own.
                     Some(StopOutcome::NotRunning(_)) | None => {}
                 }

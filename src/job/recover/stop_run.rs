@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
@@ -40,8 +41,10 @@ pub enum StopOutcome {
     NotRunning(RunVerdict),
     /// All jobs that were running have ended.
     Ended(RunVerdict),
-    /// A job is still running.
+    /// A job is still running after the timeout.
     StillRunning(RunVerdict),
+    /// A job is still running, and none could be signaled.
+    NotSignaled(RunVerdict),
 }
 
 /// The data of the note about a stop.
@@ -57,13 +60,18 @@ struct StopNote<'a> {
 /// A stop that was requested but not awaited yet.
 #[derive(Debug)]
 pub struct PendingStop<'a> {
+    run: &'a RunId,
     dir: &'a Dir,
     options: &'a StopOptions,
-    requested: Instant,
+    deadline: Instant,
+    /// When the jobs get SIGKILL; `None` once they have got it.
+    kill_at: Option<Instant>,
     /// The state before the request.
     before: RunVerdict,
     /// The jobs that were running, or being rolled back.
     jobs: Vec<JobId>,
+    /// Whether at least one of the jobs was asked to end.
+    is_asked: bool,
 }
 
 impl<'a> PendingStop<'a> {
@@ -77,7 +85,7 @@ impl<'a> PendingStop<'a> {
     /// The log cannot be read.
     pub fn request(
         volume: &Volume,
-        run: &RunId,
+        run: &'a RunId,
         dir: &'a Dir,
         options: &'a StopOptions,
         on_warning: &OnWarning,
@@ -93,11 +101,15 @@ impl<'a> PendingStop<'a> {
             // The rollback may have ended in the meantime.
             inspected = inspect_run(dir, JobScope::All)?;
         }
+        let requested = Instant::now();
         let mut stop = Self {
+            run,
             dir,
             options,
-            requested: Instant::now(),
+            deadline: requested + options.timeout,
+            kill_at: Some(requested + options.kill_after),
             before: inspected.verdict,
+            is_asked: !rolled_back.is_empty(),
             jobs: rolled_back,
         };
         if stop.before.state != RunStatus::Running {
@@ -108,8 +120,9 @@ impl<'a> PendingStop<'a> {
                 continue;
             }
             stop.jobs.push(job.job_id.clone());
-            if let Err(why) = stop.signal_supervisor(volume, run, job, on_warning) {
-                on_warning(&format!("job {} was not signaled: {why}", job.job_id));
+            match stop.signal_supervisor(volume, job, on_warning) {
+                Ok(()) => stop.is_asked = true,
+                Err(why) => on_warning(&format!("job {} was not signaled: {why}", job.job_id)),
             }
         }
         Ok(stop)
@@ -118,17 +131,15 @@ impl<'a> PendingStop<'a> {
     fn signal_supervisor(
         &self,
         volume: &Volume,
-        run: &RunId,
         job: &JobState,
         on_warning: &OnWarning,
     ) -> Result<(), String> {
-        if let Err(e) = self.record(volume, run, &job.job_id) {
+        if let Err(e) = self.record(volume, &job.job_id) {
             on_warning(&format!("the reason for the stop is not in the log: {e}"));
         }
         if self.options.signal == Signal::KILL.as_raw() {
             // Without its supervisor, the job would have no end in the log.
-            kill_processes(self.dir, job);
-            return Ok(());
+            return kill_processes(self.dir, job);
         }
         // The front passes signals on. Without a front, the supervisor gets them itself.
         let front = job.front.as_ref().map(open_process);
@@ -144,64 +155,103 @@ impl<'a> PendingStop<'a> {
     }
 
     /// Records the request in the log, with its origin and reason.
-    fn record(&self, volume: &Volume, run: &RunId, job: &JobId) -> Result<(), String> {
+    fn record(&self, volume: &Volume, job: &JobId) -> Result<(), String> {
         let note = StopNote {
             signal: signal_name(self.options.signal),
             reason: self.options.reason.as_deref(),
             pid: std::process::id(),
             uid: rustix::process::getuid().as_raw(),
         };
-        let log = RunLog::open_in(volume, run, self.dir).map_err(|e| error_chain(&e))?;
+        let log = RunLog::open_in(volume, self.run, self.dir).map_err(|e| error_chain(&e))?;
         let draft =
-            Draft::note(run, Some(job), STOP_REQUESTED, &note).map_err(|e| error_chain(&e))?;
+            Draft::note(self.run, Some(job), STOP_REQUESTED, &note).map_err(|e| error_chain(&e))?;
         let appended = log.append(&[draft], Durability::Process);
         appended.map(drop).map_err(|e| error_chain(&e))
     }
 
-    /// Waits for the terminal events of the jobs and of their rollbacks. Kills the processes of
-    /// jobs that do not end in time.
+    /// Waits for the terminal events of the jobs and of their rollbacks, in all runs at the same
+    /// time. Kills the processes of jobs that do not end in time. Passes each outcome to `each`
+    /// once it is known, or the error if the log cannot be read.
+    pub fn wait_for_all(
+        mut pending: Vec<Self>,
+        mut each: impl FnMut(&RunId, Result<StopOutcome, StorageError>),
+    ) {
+        let waiter = ChangeWaiter::for_runs(pending.iter().map(|stop| stop.dir), WatchScope::Log);
+        loop {
+            pending.retain_mut(|stop| match stop.poll().transpose() {
+                Some(outcome) => {
+                    each(stop.run, outcome);
+                    false
+                }
+                None => true,
+            });
+            let Some(next) = pending.iter().map(Self::next_poll).min() else {
+                return;
+            };
+            waiter.wait_for_change(Some(next));
+        }
+    }
+
+    /// Waits like [`PendingStop::wait_for_all`], for one run.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn wait(self) -> Result<StopOutcome, StorageError> {
-        if self.before.state != RunStatus::Running && self.jobs.is_empty() {
-            return Ok(StopOutcome::NotRunning(self.before));
-        }
+    pub fn wait(mut self) -> Result<StopOutcome, StorageError> {
         let waiter = ChangeWaiter::new(self.dir, WatchScope::Log);
-        let deadline = self.requested + self.options.timeout;
-        let mut kill_at = Some(self.requested + self.options.kill_after);
         loop {
-            let inspected = inspect_run(self.dir, JobScope::All)?;
-            let state = &inspected.summary.state;
-            let running: Vec<&JobState> = state
-                .unfinished()
-                .filter(|job| self.jobs.contains(&job.job_id))
-                .collect();
-            // The last event of a job and the close of its run are written together.
-            let closes = inspected.verdict.state == RunStatus::Open && ends_in_line(self.dir)?;
-            let is_busy = |job: &JobState| {
-                self.jobs.contains(&job.job_id)
-                    && (closes || rollback_is_due(job))
-                    && is_held(self.dir, job)
-            };
-            if running.is_empty() && !state.jobs.iter().any(is_busy) {
-                return Ok(StopOutcome::Ended(inspected.verdict));
+            if let Some(outcome) = self.poll()? {
+                return Ok(outcome);
             }
-            if inspected.verdict.state == RunStatus::Lost {
-                return Ok(StopOutcome::NotRunning(inspected.verdict));
-            }
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(StopOutcome::StillRunning(inspected.verdict));
-            }
-            if kill_at.is_some_and(|at| now >= at) {
-                kill_at = None;
-                for job in running {
-                    kill_processes(self.dir, job);
-                }
-            }
-            waiter.wait_for_change(Some(kill_at.map_or(deadline, |at| at.min(deadline))));
+            waiter.wait_for_change(Some(self.next_poll()));
         }
+    }
+
+    /// Returns when the next poll is due even without a change.
+    fn next_poll(&self) -> Instant {
+        self.kill_at
+            .map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
+    /// Returns the outcome, if it is known, and kills the processes of the jobs if that is due.
+    fn poll(&mut self) -> Result<Option<StopOutcome>, StorageError> {
+        if self.before.state != RunStatus::Running && self.jobs.is_empty() {
+            return Ok(Some(StopOutcome::NotRunning(self.before.clone())));
+        }
+        let inspected = inspect_run(self.dir, JobScope::All)?;
+        let state = &inspected.summary.state;
+        let running: Vec<&JobState> = state
+            .unfinished()
+            .filter(|job| self.jobs.contains(&job.job_id))
+            .collect();
+        // The last event of a job and the close of its run are written together.
+        let closes = inspected.verdict.state == RunStatus::Open && ends_in_line(self.dir)?;
+        let is_busy = |job: &JobState| {
+            self.jobs.contains(&job.job_id)
+                && (closes || rollback_is_due(job))
+                && is_held(self.dir, job)
+        };
+        if running.is_empty() && !state.jobs.iter().any(is_busy) {
+            return Ok(Some(StopOutcome::Ended(inspected.verdict)));
+        }
+        if inspected.verdict.state == RunStatus::Lost {
+            return Ok(Some(StopOutcome::NotRunning(inspected.verdict)));
+        }
+        if !self.is_asked {
+            return Ok(Some(StopOutcome::NotSignaled(inspected.verdict)));
+        }
+        let now = Instant::now();
+        // The kill is due even if this is late, so it comes before the deadline.
+        if self.kill_at.is_some_and(|at| now >= at) {
+            self.kill_at = None;
+            for job in running {
+                // What cannot be killed is still running at the deadline.
+                kill_processes(self.dir, job).ok();
+            }
+        }
+        if now >= self.deadline {
+            return Ok(Some(StopOutcome::StillRunning(inspected.verdict)));
+        }
+        Ok(None)
     }
 }
 
@@ -219,9 +269,12 @@ fn is_held(dir: &Dir, job: &JobState) -> bool {
 
 /// Sends SIGKILL to every process that is known to belong to a job, except to this one and to
 /// the processes that record the job's end, which are in its session if the run is detached.
-fn kill_processes(dir: &Dir, job: &JobState) {
+///
+/// # Errors
+/// The reason why a process that is alive was not signaled.
+fn kill_processes(dir: &Dir, job: &JobState) -> Result<(), String> {
     let Some(first) = &job.process else {
-        return;
+        return Ok(());
     };
     let records_end = |pid| {
         let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
@@ -229,6 +282,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
     };
     // A running job starts processes all the time, so an earlier scan would miss some.
     let scan = ProcessScan::default();
+    let mut sent = Ok(());
     for process in JobProcesses::find(&scan, dir, job).alive {
         let identity = ProcessRef {
             pid: process.pid,
@@ -238,11 +292,14 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         if process.pid != std::process::id()
             && !records_end(process.pid)
             && let Ok(pidfd) = open_process(&identity)
-        {
+            && let Err(e) = pidfd_send_signal(pidfd, Signal::KILL)
             // The process may have ended just now.
-            pidfd_send_signal(pidfd, Signal::KILL).ok();
+            && e != Errno::SRCH
+        {
+            sent = Err(e.to_string());
         }
     }
+    sent
 }
 
 /// Opens a process if it is the one that the log describes.

@@ -1,4 +1,4 @@
-//! Waiting for a change in one run.
+//! Waiting for a change in one run, or in a few.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub enum WatchScope {
     LogAndOutput,
 }
 
-/// A waiter for changes in a run's directory.
+/// A waiter for changes in the directories of runs.
 #[derive(Debug)]
 pub struct ChangeWaiter {
     inotify: Option<OwnedFd>,
@@ -34,15 +34,22 @@ pub struct ChangeWaiter {
 impl ChangeWaiter {
     /// Creates a waiter for the changes in `scope`.
     pub fn new(dir: &Dir, scope: WatchScope) -> Self {
+        Self::for_runs([dir], scope)
+    }
+
+    /// Creates a waiter for the changes in any of the runs in `dirs`.
+    pub fn for_runs<'a>(dirs: impl IntoIterator<Item = &'a Dir>, scope: WatchScope) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).ok().filter(|fd| {
-            // Watch by path, because inotify has no call relative to a directory.
             let in_jobs = match scope {
                 WatchScope::Log => IN_JOBS,
                 WatchScope::LogAndOutput => IN_RUN,
             };
-            inotify::add_watch(fd, dir.path().join(layout::JOBS), in_jobs).ok();
-            inotify::add_watch(fd, dir.path(), IN_RUN).is_ok()
+            dirs.into_iter().all(|dir| {
+                // Watch by path, because inotify has no call relative to a directory.
+                inotify::add_watch(fd, dir.path().join(layout::JOBS), in_jobs).ok();
+                inotify::add_watch(fd, dir.path(), IN_RUN).is_ok()
+            })
         });
         Self { inotify }
     }
