@@ -56,8 +56,11 @@ fn wait_includes_open_run() {
 fn wait_names_damage_at_once() {
     let env = TestEnv::new();
     let log = env.log_path("it");
-    let script = format!("echo garbage >>'{}'", log.display());
-    env.run(&["run", "--run", "it", "--close", "--", "sh", "-c", &script]);
+    // A line that the supervisor itself passes over would not keep the run open.
+    let script = r#"until grep -q '"type":"job_started"' "$0"; do :; done; echo garbage >>"$0""#;
+    let log_text = log.to_str().unwrap();
+    let run = ["run", "--run", "it", "--close", "--"];
+    env.run(&[&run[..], &["sh", "-c", script, log_text]].concat());
     let output = env.run(&["status", "--wait", "it", "--timeout", "20ms"]);
     assert_eq!(output.code, 4);
     let warning = format!("warning: {}:", log.display());

@@ -52,6 +52,7 @@ fn help_has_color_as_tables_do() {
     let Some(terminal) = Terminal::new(&env) else {
         return;
     };
+    let mut count = 0;
     for (variables, options, has_color) in [
         ("TERM=xterm", "", true),
         ("TERM=xterm", "--color never", false),
@@ -62,8 +63,10 @@ fn help_has_color_as_tables_do() {
     ] {
         for command in ["status -h", "status it"] {
             let line = format!("env -u NO_COLOR {variables} \"$RUNLOG\" {options} {command}");
-            terminal.line(&format!("clear; {line}; echo end"));
-            terminal.wait_for_line("end");
+            // The last command's line may still be on the screen.
+            count += 1;
+            terminal.line(&format!("clear; {line}; echo end {count}"));
+            terminal.wait_for_line(&format!("end {count}"));
             assert_eq!(terminal.colors().contains('\x1b'), has_color, "{line}");
         }
     }
