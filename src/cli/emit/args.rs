@@ -32,7 +32,7 @@ pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
-    /// Name of the note; it is not empty and has no `=`
+    /// Name of the note, which is not empty
     #[arg(required_unless_present = "lines")]
     name: Option<String>,
     /// Data of the note
@@ -102,19 +102,15 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is empty, or is data whose name was forgotten.
+    /// Returns an error if it is empty.
     pub(super) fn name(&self) -> Result<&str, UsageError> {
-        let name = self.name.as_deref().unwrap_or("line");
-        let message = match name.split_once('=') {
-            // Leave out the value, which may be a secret.
-            Some((key, _)) => format!("no name given before `{key}=`"),
-            None if name.is_empty() => "the name of the note is empty".to_owned(),
-            None => return Ok(name),
-        };
-        Err(UsageError {
-            message,
-            hint: "put the name first, as in `runlog emit progress percent=50`",
-        })
+        match self.name.as_deref() {
+            Some("") => Err(UsageError {
+                message: "the name of the note is empty".to_owned(),
+                hint: "put the name first, as in `runlog emit progress percent=50`",
+            }),
+            name => Ok(name.unwrap_or("line")),
+        }
     }
 
     /// Returns the data of the note, compacted and masked.
