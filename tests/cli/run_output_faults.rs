@@ -47,6 +47,33 @@ fn process_left_behind_can_still_print() {
 }
 
 #[test]
+fn filters_of_ended_shell_print_last_lines() {
+    // The filter is not started too late: the job waits for it.
+    let job = "until test -e ready; do sleep 0.01; done; echo FATAL; exit 3";
+    let filter = "touch ready; sed s/^/err:/";
+    for (script, options) in [
+        (format!("exec > >({filter}) 2>&1; {job}"), &["run"][..]),
+        (
+            format!("sh -c 'exec >&2; {job}' 2> >({filter} >&2); exit 3"),
+            &["run"],
+        ),
+        (
+            format!("exec > >({filter}) 2>&1; {job}"),
+            &["run", "--tty", "always"],
+        ),
+    ] {
+        let env = TestEnv::new();
+        let output = env.run(&[options, &["--", "bash", "-c", &script]].concat());
+        assert_eq!(output.code, 3, "{script}");
+        let shown = output.stdout() + &output.stderr();
+        assert!(shown.contains("err:FATAL\n"), "{script}: {shown}");
+        assert_eq!(env.captured(&env.only_run(), "bash"), b"err:FATAL\n");
+        let failed = env.event("job_failed");
+        assert_eq!(failed["output"].get("held_open"), None, "{script}");
+    }
+}
+
+#[test]
 fn shortened_output_file_is_reported() {
     let env = TestEnv::new();
     let script = "echo one; until test -e go; do sleep 0.01; done; echo two";

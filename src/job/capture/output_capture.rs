@@ -4,8 +4,8 @@
 //! One thread for each stream reads, stores, and then passes on, so that a slow reader delays
 //! only its own stream, as without runlog. The thread is started when the stream has its first
 //! bytes, because in most jobs one or both streams remain silent. After the job's end, the main
-//! thread stores the rest of the pipes itself: the log never waits for a reader, nor for
-//! processes that the job left behind.
+//! thread stores the rest of the pipes itself: the log never waits for a reader, and only briefly
+//! for processes that the job left behind.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -244,6 +244,19 @@ impl Capture {
                 Readiness::HungUp => {}
             }
         }
+    }
+
+    /// Closes the slaves of the pseudo-terminals, so that only processes of the job hold them.
+    pub(crate) fn close_slaves(&self) {
+        for terminal in self.terminals() {
+            terminal.close_slave();
+        }
+    }
+
+    /// Returns whether a process can still print to one of the streams.
+    pub(crate) fn is_held_open(&self) -> bool {
+        let mut streams = self.streams.iter();
+        streams.any(|stream| stream.is_held_open())
     }
 
     /// Stores the rest of the pipes after the job's end, up to their capacity, and lets the

@@ -1,7 +1,7 @@
 //! One stream of a job: its pipe or pseudo-terminal, and the target of its bytes.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,7 @@ use super::output_file::OutputFile;
 use super::plan_streams::passthrough_target;
 use super::stream::{PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::inherited;
+use crate::job::process::poll::is_hung_up;
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
 use crate::job::process::supervision_page::SupervisionPage;
@@ -68,6 +69,12 @@ impl PumpTarget {
     /// Returns a duplicate of runlog's end of the pipe, unless that was closed.
     pub(crate) fn duplicate(&self) -> Option<io::Result<OwnedFd>> {
         lock(&self.pipe).fd.as_ref().map(|fd| fd.try_clone())
+    }
+
+    /// Returns whether a process can still write to the pipe.
+    pub(crate) fn is_held_open(&self) -> bool {
+        let fd = &lock(&self.pipe).fd;
+        fd.as_ref().is_some_and(|fd| !is_hung_up(fd.as_fd()))
     }
 
     /// Returns whether the job's output is passed on to a stream of runlog.

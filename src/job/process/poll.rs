@@ -32,6 +32,13 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> 
     polled.iter().map(|fd| readiness(fd.revents())).collect()
 }
 
+/// Returns whether the other side has closed the descriptor, even if data remains to be read.
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    poll(&mut polled, Some(&timespec(Duration::ZERO))).ok();
+    polled.iter().any(|fd| !fd.revents().is_empty())
+}
+
 /// Converts a duration for `ppoll(2)`.
 pub(crate) fn timespec(d: Duration) -> Timespec {
     Timespec {

@@ -36,6 +36,7 @@ pub(crate) struct SupervisionPage {
     claimed_at: AtomicU64,
     /// The last step whose process has ended.
     exited: AtomicU32,
+    exited_at: AtomicU64,
     /// The last step whose end is in the log, so that its process may be reaped.
     acknowledged: AtomicU32,
     /// The end of the last step whose process has ended.
@@ -156,6 +157,12 @@ impl SupervisionPage {
         Duration::from_nanos(monotonic_ns().saturating_sub(then))
     }
 
+    /// Returns how long the process of the last step, which has ended, ran.
+    pub(crate) fn run_time(&self) -> Duration {
+        let [from, to] = [&self.claimed_at, &self.exited_at].map(|at| at.load(Ordering::Acquire));
+        Duration::from_nanos(to.saturating_sub(from))
+    }
+
     /// Returns the step whose process is running, according to this page.
     pub(crate) fn live(&self) -> Option<Claim> {
         let exited = self.exited.load(Ordering::Acquire);
@@ -164,6 +171,10 @@ impl SupervisionPage {
 
     /// Records that the process of a step has ended, so that it gets no more signals.
     pub(crate) fn record_exit(&self, step: u32) {
+        // Another supervisor may repeat this later.
+        if self.exited.load(Ordering::Acquire) < step {
+            self.exited_at.store(monotonic_ns(), Ordering::Release);
+        }
         self.exited.fetch_max(step, Ordering::AcqRel);
         self.end_requested_at.store(0, Ordering::Release);
     }
@@ -266,6 +277,11 @@ impl SupervisionPage {
     /// Records a signal that asked runlog to end while no process of the job was running.
     pub(crate) fn request_shutdown(&self, signal: i32) {
         self.shutdown.store(signal as u32, Ordering::Release);
+    }
+
+    /// Returns whether a signal asked runlog to end while no process of the job was running.
+    pub(crate) fn has_shutdown_request(&self) -> bool {
+        self.shutdown.load(Ordering::Acquire) != 0
     }
 
     /// Returns and clears the signal that asked runlog to end.

@@ -21,6 +21,18 @@ fn step_is_claimed_once() {
 }
 
 #[test]
+fn run_time_ends_with_first_record_of_exit() {
+    let page = SupervisionPage::map().unwrap();
+    page.claim(1, 7);
+    page.record_exit(1);
+    let ran = page.run_time();
+    assert!(ran <= page.since_claim());
+    while page.since_claim() == ran {}
+    page.record_exit(1);
+    assert_eq!(page.run_time(), ran);
+}
+
+#[test]
 fn retry_is_due_only_after_its_attempt() {
     let page = SupervisionPage::map().unwrap();
     assert_eq!(page.until_retry(1), None);

@@ -202,8 +202,8 @@ impl Child {
                         page.record_end(step, status, cost);
                     }
                     page.record_exit(step);
-                    let duration = started.elapsed();
-                    let signals = signals_within(page, duration);
+                    let duration = page.run_time();
+                    let signals = signals_within(page, started.elapsed());
                     return Ok(ExitedChild {
                         claim: self.claim,
                         status,

@@ -202,6 +202,15 @@ impl Forwarder {
         }
     }
 
+    /// Returns whether the process of `claim`, which has ended, left behind a process in its
+    /// session. A daemon has left the session.
+    pub(super) fn has_left_behind(&self, claim: Claim) -> bool {
+        let session = |pid: u32| telemetry::group_and_session(pid).map(|(_, session)| session);
+        let of_job = session(claim.pid);
+        let mut left_behind = self.descendants().into_iter();
+        left_behind.any(|pid| pid != claim.pid && session(pid) == of_job)
+    }
+
     /// Lists the processes of the job: all descendants except runlog's own processes.
     fn descendants(&self) -> Vec<u32> {
         let mut pids = telemetry::descendants(self.root);
@@ -226,4 +235,42 @@ pub(crate) fn asks_for_end(signal: i32) -> bool {
         signal,
         libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Returns whether a shell has left behind the process that this command line starts.
+    fn leaves_behind(line: &str) -> bool {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{line} & wait"));
+        let mut shell = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0];
+        let mut stdout = shell.stdout.take().unwrap();
+        stdout.read_exact(&mut ready).unwrap();
+        let page = SupervisionPage::map().unwrap();
+        let forwarder = Forwarder {
+            page,
+            target: SignalTarget::Group(0),
+            root: shell.id(),
+            supervisor: 0,
+        };
+        let (step, pid) = (1, shell.id());
+        let found = forwarder.has_left_behind(Claim { step, pid });
+        for pid in forwarder.descendants() {
+            signals::kill(pid as i32, libc::SIGKILL);
+        }
+        shell.wait().unwrap();
+        found
+    }
+
+    #[test]
+    fn daemon_is_not_left_behind() {
+        assert!(leaves_behind("sh -c 'echo; exec sleep 1000'"));
+        assert!(!leaves_behind("setsid sh -c 'echo; exec sleep 1000'"));
+    }
 }

@@ -16,6 +16,7 @@ mod hook_streams;
 pub(crate) mod hooks;
 pub(crate) mod job_events;
 mod key_relay;
+mod leftover_output;
 pub(crate) mod outcome;
 mod output_check;
 pub(crate) mod recorder;

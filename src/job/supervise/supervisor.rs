@@ -43,7 +43,7 @@ pub(crate) struct Supervisor<'a> {
     pub sink: Arc<Mutex<OutputFile>>,
     pub on_warning: OnWarning,
     env: Vec<(&'static str, OsString)>,
-    captures: Vec<Capture>,
+    pub(super) captures: Vec<Capture>,
     /// The pipes of a job whose supervisor died.
     inherited_pipes: Option<[Option<OwnedFd>; 2]>,
     /// The pipe of a hook that a dead supervisor had started.
@@ -264,6 +264,9 @@ impl Supervisor<'_> {
     /// The end of the job can no longer be determined.
     pub(crate) fn wait(&mut self, child: Child, timeout: Timeout) -> io::Result<ExitedChild> {
         let ended = child.wait(&mut self.control, timeout, self.captures.last_mut());
+        if let Ok(ended) = &ended {
+            self.wait_for_leftover_output(ended, timeout);
+        }
         self.drain();
         if let Some(capture) = self.captures.last() {
             capture.wait_until_passed_on(DELIVERY_TIMEOUT);

@@ -105,7 +105,8 @@ pub struct Output {
     /// The number of bytes that could not be passed on to runlog's own streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered_bytes: Option<u64>,
-    /// Whether a process that the job left behind still held a stream when the job ended.
+    /// Whether a process that the job left behind still held a stream, up to a second after the
+    /// end of the job.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub held_open: bool,
 }
