@@ -182,6 +182,19 @@ fn closed_reader_ends_job() {
 }
 
 #[test]
+fn closed_reader_ends_job_that_prints_nothing_more() {
+    for (content, reader) in [("one\n", "head -n 1"), ("", "true")] {
+        let env = TestEnv::new();
+        env.write("followed", content);
+        let script = format!(r#""$RUNLOG" run -- tail -f followed | {reader}"#);
+        let mut job = Background::new(env.program("sh").args(["-c", &script]));
+        crate::support::env::wait_until("the end of the run", || job.has_ended());
+        assert_eq!(job.end().stdout(), content);
+        assert_eq!(env.event("job_failed")["signal"], "SIGPIPE");
+    }
+}
+
+#[test]
 fn closed_stdout_closes_only_that_stream() {
     let env = TestEnv::new();
     let script = "trap '' PIPE; while echo x; do :; done 2>/dev/null; echo still here >&2; exit 6";

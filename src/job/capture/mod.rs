@@ -1,6 +1,7 @@
 //! Capturing a job's output and passing it through.
 
 mod captured_file;
+pub(crate) mod copy_path;
 mod index_writer;
 pub(crate) mod job_terminal;
 pub(crate) mod output_capture;

@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::copy_path::CopyPath;
 use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
-use super::plan_streams::{PlannedStream, effective_passthrough, passthrough_terminal};
-use super::pump::{CopyPath, Pump, PumpState};
+use super::plan_streams::{
+    PlannedStream, effective_passthrough, passthrough_terminal, target_with_one_reader,
+};
+use super::pump::{Pump, PumpState};
 use super::pump_target::{Drained, Pipe, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::discard;
@@ -160,6 +163,7 @@ impl Capture {
             let stream = Arc::new(PumpTarget {
                 id,
                 pass_on,
+                watched: target_with_one_reader(id, pass_on),
                 masker: masker.map(Mutex::new),
                 page: options.page,
                 draining: AtomicU64::new(0),
@@ -231,6 +235,7 @@ impl Capture {
         let ready = events.wait_for_events(&fds, limit);
         for (pump, ready) in std::mem::take(&mut self.silent).into_iter().zip(ready) {
             match ready {
+                Readiness::Idle if pump.is_reader_gone() => pump.close_stream(),
                 Readiness::Idle => self.silent.push(pump),
                 Readiness::Readable => {
                     // If no more threads can be started, the supervisor pumps the stream itself.

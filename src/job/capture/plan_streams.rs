@@ -2,7 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, fstatfs, makedev};
+use rustix::net::{SocketType, sockopt};
 use rustix::termios::isatty;
 
 use super::stream::Passthrough;
@@ -10,6 +11,9 @@ use crate::job::process::inherited;
 use crate::job::process::same_file::is_same_output;
 use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
 use crate::log::StreamId;
+
+/// The file system of pipes without a name (`linux/magic.h`).
+const PIPEFS_MAGIC: libc::__fsword_t = 0x5049_5045;
 
 /// A stream of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +85,27 @@ pub(crate) fn passthrough_terminal(
     is_terminal(fd).then_some(stream)
 }
 
+/// Returns runlog's stream that a stream of the job is passed on to, if poll(2) shows whether it
+/// has a reader, and it cannot get another one: it is a pipe without a name, or a connection.
+pub(crate) fn target_with_one_reader(
+    id: StreamId,
+    pass_on: Passthrough,
+) -> Option<BorrowedFd<'static>> {
+    let (fd, stream) = passthrough_target(id, pass_on);
+    // A closed reader does not end a rollback.
+    let ends_job = pass_on == Passthrough::Apart && !inherited::was_closed(fd);
+    (ends_job && (is_writable_anonymous_pipe(stream) || is_connection(stream))).then_some(stream)
+}
+
+fn is_writable_anonymous_pipe(stream: BorrowedFd<'_>) -> bool {
+    let is_anonymous = fstatfs(stream).is_ok_and(|stat| stat.f_type == PIPEFS_MAGIC);
+    is_anonymous && fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::WRONLY)
+}
+
+fn is_connection(stream: BorrowedFd<'_>) -> bool {
+    sockopt::socket_type(stream).is_ok_and(|kind| kind == SocketType::STREAM)
+}
+
 /// Returns where to pass on one stream of the job: nowhere if that would be `/dev/null`, because
 /// the kernel can then move all bytes to the file.
 pub(crate) fn effective_passthrough(id: StreamId, pass_on: Passthrough) -> Passthrough {
@@ -114,6 +139,18 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
+
+    #[test]
+    fn named_pipe_may_get_another_reader() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        let fifo = File::options().read(true).write(true).open(path).unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        assert!(is_writable_anonymous_pipe(write.as_fd()));
+        assert!(!is_writable_anonymous_pipe(read.as_fd()));
+        assert!(!is_writable_anonymous_pipe(fifo.as_fd()));
+    }
 
     #[test]
     fn only_null_device_that_can_be_written_is_no_target() {

@@ -1,29 +1,21 @@
 //! One stream of a job, on its way from its pipe to the file and to runlog's own stream.
 
-use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
+use super::copy_path::{CopyPath, ReadOutcome, SPLICE_THRESHOLD_BYTES, read_terminal};
 use super::index_writer::RECORD_INTERVAL;
 use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
-use super::splice_pipe::SplicePipe;
-use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
+use super::stream::{OnReaderGone, OnWarning, Passthrough, new_buffer};
 use super::write_all::write_all;
-use crate::job::process::poll::{Readiness, timespec, wait_readable};
-use crate::job::process::pty;
-use crate::job::process::pty::Packet;
+use crate::job::process::poll::{Readiness, is_hung_up, timespec, wait_readable};
 use crate::sync::lock;
-
-/// The number of bytes in one read from which more can be expected, so that letting the kernel
-/// move them is worthwhile.
-const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 
 /// A pump that empties the pipe of one stream.
 pub(crate) struct Pump {
@@ -51,40 +43,6 @@ impl std::fmt::Debug for Pump {
     }
 }
 
-/// The path of bytes that are passed on.
-#[derive(Debug, Default)]
-pub(crate) enum CopyPath {
-    /// Read and write them. There have not been many so far.
-    #[default]
-    Read,
-    /// There are many: let the kernel move them, if it can.
-    Try,
-    /// The kernel moves them through `relay`, as many at once as fit into runlog's own stream,
-    /// whose reader reads them while the next ones are stored.
-    Move { relay: SplicePipe, at_once: usize },
-    /// The kernel cannot move them.
-    ReadAlways,
-}
-
-/// The result of reading the pipe once. All bytes are stored.
-enum ReadOutcome<'a> {
-    Bytes(Cow<'a, [u8]>),
-    /// The kernel moved the bytes. Those to pass on are in the relay.
-    Moved(usize),
-    Nothing,
-    End,
-}
-
-impl ReadOutcome<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Moved(n) => *n,
-            Self::Nothing | Self::End => 0,
-        }
-    }
-}
-
 /// The next step for a stream.
 #[derive(PartialEq, Eq)]
 pub(crate) enum PumpState {
@@ -103,7 +61,9 @@ impl Pump {
         while next != PumpState::End {
             if next == PumpState::Wait {
                 let limit = (!self.is_indexed).then_some(RECORD_INTERVAL);
-                wait(self.poll_end.as_fd(), self.stop.as_fd(), limit);
+                if self.wait(limit) == Delivery::ReaderGone {
+                    return self.close_stream();
+                }
             }
             next = self.step(&mut buf);
         }
@@ -135,12 +95,7 @@ impl Pump {
         stream.handle_status(status);
         stream.record_in_hand(stream.held_bytes());
         if next == Delivery::ReaderGone {
-            // The job's end is closed too, and the job ends as without runlog.
-            lock(&stream.pipe).fd = None;
-            if let Some(terminal) = &stream.terminal {
-                terminal.close();
-            }
-            (self.on_reader_gone)(stream.id);
+            self.close_stream();
             return PumpState::End;
         }
         if n < SPLICE_THRESHOLD_BYTES {
@@ -150,6 +105,39 @@ impl Pump {
             self.route = CopyPath::Try;
         }
         PumpState::Continue
+    }
+
+    /// Closes runlog's end of the pipe, so that the job ends as without runlog.
+    pub(crate) fn close_stream(&self) {
+        lock(&self.stream.pipe).fd = None;
+        if let Some(terminal) = &self.stream.terminal {
+            terminal.close();
+        }
+        (self.on_reader_gone)(self.stream.id);
+    }
+
+    /// Returns whether the reader has closed its end.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.stream.watched_target().is_some_and(is_hung_up)
+    }
+
+    /// Waits until there is something to read, or nothing more to wait for.
+    fn wait(&self, limit: Option<Duration>) -> Delivery {
+        let target = self.stream.watched_target();
+        let own = [&self.poll_end, &self.stop].map(|fd| PollFd::new(fd, PollFlags::IN));
+        // poll(2) always reports a closed reader.
+        let target = target.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
+        let mut fds: Vec<_> = own.into_iter().chain(target).collect();
+        // A failure (a signal) only causes an unnecessary read.
+        poll(&mut fds, limit.map(timespec).as_ref()).ok();
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        match fds.as_slice() {
+            // What the job has printed is stored first.
+            [pipe, stop, target] if is_ready(target) && !is_ready(pipe) && !is_ready(stop) => {
+                Delivery::ReaderGone
+            }
+            _ => Delivery::Done,
+        }
     }
 
     /// Stores the content of the pipe.
@@ -274,124 +262,4 @@ enum Delivery {
     Done,
     /// The reader has closed its end.
     ReaderGone,
-}
-
-impl CopyPath {
-    /// Stores the content of the pipe.
-    fn store<'a>(
-        &mut self,
-        stream: &PumpTarget,
-        sink: &mut OutputFile,
-        pipe: &OwnedFd,
-        buf: &'a mut [MaybeUninit<u8>],
-    ) -> ReadOutcome<'a> {
-        if stream.pass_on == Passthrough::No {
-            match sink.splice(stream.id, pipe) {
-                Some(0) => return ReadOutcome::End,
-                Some(n) => return ReadOutcome::Moved(n),
-                None if sink.can_move() => return ReadOutcome::Nothing,
-                None => {}
-            }
-        } else if matches!(self, Self::Try | Self::Move { .. })
-            && stream.is_passed_on()
-            && sink.can_move()
-        {
-            match self.relay(stream, sink, pipe) {
-                Ok(received) => return received,
-                // Read bytes that the kernel cannot move.
-                Err(_) => *self = Self::ReadAlways,
-            }
-        }
-        stream.record_in_hand(buf.len() + stream.held_bytes());
-        match rustix::io::read(pipe, buf) {
-            Ok(([], _)) => ReadOutcome::End,
-            Ok((got, _)) => {
-                sink.store(stream.id, got);
-                ReadOutcome::Bytes(Cow::Borrowed(got))
-            }
-            Err(Errno::AGAIN | Errno::INTR) => ReadOutcome::Nothing,
-            Err(_) => ReadOutcome::End,
-        }
-    }
-
-    /// Moves the content of the pipe into the relay, and stores it.
-    fn relay(
-        &mut self,
-        stream: &PumpTarget,
-        sink: &mut OutputFile,
-        pipe: &OwnedFd,
-    ) -> Result<ReadOutcome<'static>, Errno> {
-        if let Self::Try = self {
-            let at_once = enlarge_pipe(stream.target()?)?.min(CHUNK_BYTES);
-            let relay = SplicePipe::new()?;
-            *self = Self::Move { relay, at_once };
-        }
-        let Self::Move { relay, at_once } = self else {
-            return Err(Errno::INVAL);
-        };
-        stream.record_in_hand(*at_once);
-        let n = match relay.fill(pipe, *at_once) {
-            Ok(0) => return Ok(ReadOutcome::End),
-            Ok(n) => n,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(ReadOutcome::Nothing),
-            Err(e) => return Err(e),
-        };
-        let stored = sink.store_copy(stream.id, relay, n);
-        if stored == n {
-            return Ok(ReadOutcome::Moved(n));
-        }
-        let bytes = relay.read_out(n);
-        sink.store(stream.id, bytes.get(stored..).unwrap_or_default());
-        *self = Self::ReadAlways;
-        Ok(ReadOutcome::Bytes(Cow::Owned(bytes)))
-    }
-}
-
-/// Enlarges a pipe to the size of the job's, so that its reader and this process rarely wait for
-/// each other, and returns its size in bytes. Above the user's limit, it keeps its size.
-///
-/// # Errors
-/// It is not a pipe.
-fn enlarge_pipe(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let size = fcntl_getpipe_size(pipe)?;
-    if size >= PIPE_BYTES {
-        return Ok(size);
-    }
-    Ok(fcntl_setpipe_size(pipe, PIPE_BYTES).unwrap_or(size))
-}
-
-/// Stores output from a pseudo-terminal, up to a change of its state.
-fn read_terminal(
-    stream: &PumpTarget,
-    sink: &mut OutputFile,
-    master: &OwnedFd,
-    status: &mut u8,
-) -> ReadOutcome<'static> {
-    stream.record_in_hand(SPLICE_THRESHOLD_BYTES + pty::PACKET_BYTES + stream.held_bytes());
-    let mut printed = Vec::new();
-    let mut last = Packet::Data;
-    while last == Packet::Data && printed.len() < SPLICE_THRESHOLD_BYTES {
-        last = pty::read_packet(master, &mut printed);
-    }
-    if let Packet::Status(new) = last {
-        *status = new;
-    }
-    if printed.is_empty() {
-        return match last {
-            Packet::Closed => ReadOutcome::End,
-            _ => ReadOutcome::Nothing,
-        };
-    }
-    sink.store(stream.id, &printed);
-    ReadOutcome::Bytes(Cow::Owned(printed))
-}
-
-/// Waits until there is something to read, or nothing more to wait for.
-fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>, limit: Option<Duration>) {
-    let mut fds = [
-        PollFd::new(&pipe, PollFlags::IN),
-        PollFd::new(&stop, PollFlags::IN),
-    ];
-    // A failure (a signal) only causes an unnecessary read.
-    poll(&mut fds, limit.map(timespec).as_ref()).ok();
 }

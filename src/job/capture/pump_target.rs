@@ -28,6 +28,8 @@ const MAX_TERMINAL_BYTES: usize = 256 << 10;
 pub(crate) struct PumpTarget {
     pub id: StreamId,
     pub(super) pass_on: Passthrough,
+    /// Runlog's stream, if a reader that closes its end ends the stream.
+    pub(super) watched: Option<BorrowedFd<'static>>,
     /// The masking of passed-on output.
     pub(super) masker: Option<Mutex<StreamMasker>>,
     pub(super) page: &'static SupervisionPage,
@@ -81,6 +83,11 @@ impl PumpTarget {
     pub(super) fn is_passed_on(&self) -> bool {
         let silent = self.page.output.silent.load(Ordering::Relaxed);
         self.pass_on != Passthrough::No && silent & (1 << self.id.index()) == 0
+    }
+
+    /// Returns runlog's stream if the stream ends when the reader closes its end.
+    pub(super) fn watched_target(&self) -> Option<BorrowedFd<'static>> {
+        self.watched.filter(|_| self.is_passed_on())
     }
 
     /// Stops passing on this stream. Counts the bytes that would have been passed on.
