@@ -121,6 +121,17 @@ fn closed_stderr_does_not_end_hook() {
 }
 
 #[test]
+fn process_left_behind_by_hook_can_still_print() {
+    let env = TestEnv::new();
+    let left_behind = "(until test -e go; do sleep 0.01; done; echo late; touch alive)";
+    let hook = format!("{left_behind} & echo started");
+    let output = env.ok(&["run", "--on-end", &hook, "true"]);
+    assert!(output.stderr().ends_with("\nstarted\n"));
+    env.write("go", "");
+    env.wait_for_file("alive");
+}
+
+#[test]
 fn interrupted_hook_is_ended() {
     let env = TestEnv::new();
     let hook = "touch hooked; sleep 1000";

@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -16,7 +15,7 @@ use serde::Serialize;
 
 use super::child;
 use super::hook_limit::{HOOK_TIMEOUT, HookLimit};
-use super::hook_streams::{copy_output, stdin};
+use super::hook_streams::{HookOutput, stdin};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, status_error};
 use super::supervisor::Supervisor;
@@ -33,9 +32,6 @@ use crate::volume::JobId;
 
 /// The maximum time between two checks of a hook.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How long to wait for a hook's output after its end. A process that it left behind may keep
-/// the output open.
-const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The information about the job and its run that a hook gets.
 #[derive(Debug)]
@@ -251,14 +247,13 @@ impl Supervisor<'_> {
         drop(command);
         let ended = self.await_own(spawned?.id())?;
         if let Some(output) = output {
-            output.recv_timeout(OUTPUT_TIMEOUT).ok();
+            output.finish(page);
         }
         Ok(ended)
     }
 
-    /// Lets the hook print to runlog's stderr through a pipe, so that no error of stderr can end
-    /// it. Returns a channel that hangs up when everything is printed.
-    fn output(&self, command: &mut Command) -> io::Result<Option<mpsc::Receiver<()>>> {
+    /// Lets the hook print to runlog's stderr through a pipe, so that no error there can end it.
+    fn output(&self, command: &mut Command) -> io::Result<Option<HookOutput>> {
         if !self.spec.hooks.pass_on {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             return Ok(None);
@@ -270,7 +265,7 @@ impl Supervisor<'_> {
             link.send_hook_output(read.as_fd()).ok();
         }
         let masker = self.spec.shown_redactor().map(Redactor::stream);
-        copy_output(read, masker).map(Some)
+        HookOutput::copy(read, masker).map(Some)
     }
 
     fn await_own(&mut self, pid: u32) -> io::Result<(WaitStatus, bool)> {
@@ -290,13 +285,13 @@ impl Supervisor<'_> {
             masker.continue_after_loss();
         }
         let output = self.hook_output.take();
-        let output = output.map(|pipe| copy_output(pipe, masker));
+        let output = output.map(|pipe| HookOutput::copy(pipe, masker));
         let mut limit = HookLimit::new(pid);
         while self.control.page.hooks.adopted_end(slot).is_none() && telemetry::exists(pid) {
             self.wait_for_hook(&mut limit);
         }
         if let Some(Ok(output)) = output {
-            output.recv_timeout(OUTPUT_TIMEOUT).ok();
+            output.finish(self.control.page);
         }
         let status = self.control.page.hooks.adopted_end(slot);
         let status = status.ok_or_else(|| JobError {
