@@ -210,6 +210,30 @@ fn lock_lasts_until_both_processes_exit() {
 }
 
 #[test]
+fn stuck_reader_does_not_keep_lock_of_ended_job() {
+    for (options, stop, code) in [
+        (&["--timeout", "0.1"][..], None, "124\n"),
+        (&[], Some("yes"), "143\n"),
+    ] {
+        let env = TestEnv::new();
+        let options = options.join(" ");
+        let script = format!(
+            r#"{{ "$RUNLOG" run --lock=it {options} -- yes; echo $? >code; }} |
+               {{ head -n 1; until test -e go; do sleep 0.01; done; }}"#
+        );
+        let mut job = Background::new(env.program("sh").args(["-c", &script]));
+        job.read_line();
+        if let Some(run) = stop {
+            env.ok(&["stop", run]);
+        }
+        wait_until("the release of the lock", || second(&env, &[]).code == 0);
+        env.write("go", "");
+        job.end();
+        assert_eq!(fs::read_to_string(env.path("code")).unwrap(), code);
+    }
+}
+
+#[test]
 fn detached_run_keeps_lock_after_caller_exits() {
     let env = TestEnv::new();
     let run = ["run", "--detach", "--run", "first", "--close", "--lock=it"];

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::child::{Child, ChildStdin, ExitedChild, Streams, Timeout};
+use super::child::{Child, ChildStdin, EndCause, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
 use super::outcome::{JobEnd, describe, record_oom_kills};
 use super::supervisor_env::{SupervisorEnv, begin_snapshot};
@@ -33,6 +33,9 @@ use crate::volume::JobId;
 /// How long the last event of an attempt waits for output that is being passed on, so that it
 /// can record how much was not delivered.
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a job that was asked to end waits for the reader of its output. Without runlog, it
+/// would not wait at all.
+const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state that all attempts share.
 pub(crate) struct Supervisor<'a> {
@@ -48,6 +51,8 @@ pub(crate) struct Supervisor<'a> {
     inherited_pipes: Option<[Option<OwnedFd>; 2]>,
     /// The pipe of a hook that a dead supervisor had started.
     pub hook_output: Option<OwnedFd>,
+    /// Whether the last attempt or its rollback was asked to end, by a signal or a limit.
+    was_asked_to_end: bool,
 }
 
 /// Why a command was not spawned.
@@ -117,6 +122,7 @@ impl<'a> Supervisor<'a> {
             captures: Vec::new(),
             inherited_pipes: None,
             hook_output: None,
+            was_asked_to_end: false,
         }
     }
 
@@ -265,6 +271,10 @@ impl Supervisor<'_> {
     pub(crate) fn wait(&mut self, child: Child, timeout: Timeout) -> io::Result<ExitedChild> {
         let ended = child.wait(&mut self.control, timeout, self.captures.last_mut());
         if let Ok(ended) = &ended {
+            let is_rollback = ended.claim.step == ROLLBACK_STEP;
+            self.was_asked_to_end = ended.interrupted
+                || ended.cause != EndCause::Own
+                || is_rollback && self.was_asked_to_end;
             self.wait_for_leftover_output(ended, timeout);
         }
         self.drain();
@@ -281,17 +291,27 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until all output is passed on, unless a signal asks for the end. Returns how many
-    /// bytes could not be passed on.
+    /// Waits until all output is passed on, unless a signal asks for the end or has ended the
+    /// job. Returns how many bytes could not be passed on.
     pub(crate) fn drain_passthrough(&mut self) -> u64 {
+        let deadline = self
+            .was_asked_to_end
+            .then(|| Instant::now() + READER_TIMEOUT);
+        let output = &self.control.page.output;
         for capture in &self.captures {
-            while self.control.wait(&[capture.ended()], None) == [Readiness::Idle] {
-                if self.control.page.take_shutdown().is_some() {
+            loop {
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                if self.control.wait(&[capture.ended()], left) != [Readiness::Idle] {
                     break;
+                }
+                let is_late = left.is_some_and(|left| left.is_zero());
+                if is_late || self.control.page.take_shutdown().is_some() {
+                    let in_hand: u64 = output.in_hand_bytes().iter().sum();
+                    return output.undelivered_bytes() + in_hand;
                 }
             }
         }
-        self.control.page.output.undelivered_bytes()
+        output.undelivered_bytes()
     }
 
     /// Returns the report about an attempt for the log and the caller.
