@@ -31,6 +31,9 @@ fn undelivered_output_exits_74() {
         assert_eq!(completed["output"]["undelivered_bytes"], 7, "{stream}");
         assert_eq!(env.captured(&env.only_run(), "sh").len(), 14);
     }
+    let (_, output) = shell(r#""$RUNLOG" run --streams merged -- echo x >/dev/full"#);
+    let warning = "cannot pass on the job's output, which is only stored from now on";
+    assert!(output.stderr().contains(warning), "{}", output.stderr());
     let (_, output) = shell(r#""$RUNLOG" run -- sh -c 'echo x; exit 3' >/dev/full"#);
     assert_eq!(output.code, 3, "the job's own code comes first");
 }

@@ -15,6 +15,7 @@ use super::pump_target::PumpTarget;
 use super::stream::{OnReaderGone, OnWarning, Passthrough, new_buffer};
 use super::write_all::write_all;
 use crate::job::process::poll::{Readiness, is_hung_up, timespec, wait_readable};
+use crate::log::StreamId;
 use crate::sync::lock;
 
 /// A pump that empties the pipe of one stream.
@@ -245,7 +246,10 @@ impl Pump {
             Err(e) => {
                 self.stream.stop_passing_on();
                 self.stream.count_undelivered(left);
-                let name = self.stream.id.as_str();
+                let name = match self.stream.id {
+                    StreamId::Both => "output",
+                    id => id.as_str(),
+                };
                 (self.on_warning)(&format!(
                     "cannot pass on the job's {name}, which is only stored from now on: {e}"
                 ));
