@@ -8,7 +8,8 @@ use crate::job::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
 #[derive(Debug, clap::Args)]
 pub(crate) struct StreamArgs {
     /// Whether the command gets a pseudo-terminal, so that it prints colors and progress bars. In it,
-    /// an interactive shell has no job control
+    /// an interactive shell has no job control. If sudoers has `use_pty`, what sudo prints in a script is
+    /// stored only with `never`
     #[arg(
         long,
         value_name = "WHEN",
