@@ -1,7 +1,7 @@
 //! Jobs at a terminal behave as without runlog. tmux provides the terminal.
 
 use crate::support::env::{TestEnv, wait_until};
-use crate::support::terminal::Terminal;
+use crate::support::terminal::{Terminal, has};
 
 /// Returns the state of a process, as a letter.
 fn state(pid: i64) -> Option<char> {
@@ -108,6 +108,20 @@ fn quit_key_ends_job_and_caller_sees_signal() {
     env.wait_for("job_started");
     terminal.keys(&["C-\\"]);
     terminal.wait_for_line("code 131");
+}
+
+#[test]
+fn alarm_of_caller_reaches_job() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env).filter(|_| has("perl")) else {
+        return;
+    };
+    // The alarm survives exec.
+    terminal.line(
+        r#"perl -e 'alarm 1; exec @ARGV' "$RUNLOG" run -q -- cat; echo code $?"#,
+    );
+    terminal.wait_for_line("code 142");
+    assert_eq!(env.event("job_failed")["signal"], "SIGALRM");
 }
 
 #[test]

@@ -11,6 +11,10 @@ use super::inherited::SIGNALS;
 use super::open_file_limit::restore_open_file_limit;
 use super::syscall::check;
 
+/// The signals that ask a process to end.
+pub(crate) const END_SIGNALS: [i32; 4] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
 /// Turns exceeding the file size limit into an error of the write, instead of the end of the
 /// process.
 pub fn ignore_file_size_signal() {
@@ -33,7 +37,7 @@ pub(crate) struct SignalFd {
 pub(crate) struct ReceivedSignal {
     /// The signal.
     pub signal: i32,
-    /// Whether the kernel sent it from a terminal, to its whole process group.
+    /// Whether the kernel sent it, for a terminal or a timer, and not another process.
     pub from_kernel: bool,
     /// The process that sent it; 0 if unknown.
     pub pid: u32,
@@ -348,8 +352,8 @@ fn is_in_set(status: &str, set: &str, signal: i32) -> bool {
 /// Returns whether a stopped process has a pending signal that asks it to end.
 pub(crate) fn has_pending_end(pid: u32) -> bool {
     let status = read_status(pid);
-    let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-    asks.iter()
+    END_SIGNALS
+        .iter()
         .any(|signal| is_in_set(&status, "ShdPnd", *signal))
 }
 

@@ -387,7 +387,7 @@ impl Id {
 }
 
 /// Returns the time of the monotonic clock, which all processes of this boot share.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64)
         .saturating_mul(1_000_000_000)

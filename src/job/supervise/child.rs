@@ -7,8 +7,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::control::JobControl;
 use crate::job::capture::output_capture::Capture;
 use crate::job::process::passed_signals::PassedSignal;
@@ -30,8 +28,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_WAIT_RETRIES: u32 = 50;
 /// The default time from SIGTERM to SIGKILL.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
-/// How soon after an interrupt a job must end for the interrupt to count as the reason.
-const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
 
 /// The streams of the child.
 pub(crate) enum Streams {
@@ -202,16 +198,14 @@ impl Child {
                         page.record_end(step, status, cost);
                     }
                     page.record_exit(step);
-                    let duration = page.run_time();
-                    let signals = signals_within(page, started.elapsed());
                     return Ok(ExitedChild {
                         claim: self.claim,
                         status,
                         cost,
-                        duration,
+                        duration: page.run_time(),
                         cause,
-                        interrupted: was_interrupted(&signals, status),
-                        signals,
+                        interrupted: page.signals.have_ended(step, status),
+                        signals: page.signals.list(step),
                     });
                 }
                 Ok(None) => {}
@@ -296,40 +290,6 @@ impl JobControl {
         // A stopped job would not receive it.
         self.forwarder.send_to_all(libc::SIGCONT);
     }
-}
-
-/// Returns the signals that were passed on within the last `duration`.
-fn signals_within(page: &SupervisionPage, duration: Duration) -> Vec<PassedSignal> {
-    let started = micros_ago(duration);
-    let mut signals = page.signals.list();
-    signals.retain(|passed| passed.at_micros >= started);
-    signals
-}
-
-/// Returns whether a signal that was passed on is the reason why the child ended.
-///
-/// A job may survive an interrupt (SIGINT) and fail later for another reason. The other signals
-/// are meant to end the whole job.
-fn was_interrupted(signals: &[PassedSignal], status: WaitStatus) -> bool {
-    let grace = micros_ago(INTERRUPT_GRACE);
-    signals.iter().any(|passed| match passed.signal {
-        libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => true,
-        libc::SIGINT => {
-            passed.at_micros >= grace
-                || matches!(
-                    status,
-                    WaitStatus::Signaled(libc::SIGINT) | WaitStatus::Exited(130)
-                )
-        }
-        _ => false,
-    })
-}
-
-fn micros_ago(duration: Duration) -> i64 {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    Timestamp::now()
-        .as_microsecond()
-        .saturating_sub_unsigned(micros)
 }
 
 /// Returns a command that runs `line` in a shell.

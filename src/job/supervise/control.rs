@@ -8,13 +8,13 @@ use std::time::Duration;
 use rustix::process::{Pid, getpid, set_child_subreaper};
 
 use super::attached::Attached;
-use super::forward::{Forwarder, SignalTarget, asks_for_end};
+use super::forward::{Forwarder, SignalTarget};
 use super::front_link::{FrontLink, Message};
 use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
 use crate::job::process::fork;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals;
-use crate::job::process::signals::SignalFd;
+use crate::job::process::signals::{END_SIGNALS, SignalFd};
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
@@ -167,7 +167,7 @@ impl JobControl {
                 self.handle_child();
             } else if let Some(claim) = self.page.live() {
                 self.forwarder.forward(claim, &arrived);
-            } else if asks_for_end(arrived.signal) {
+            } else if END_SIGNALS.contains(&arrived.signal) {
                 self.page.request_shutdown(arrived.signal);
             }
         }

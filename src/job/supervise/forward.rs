@@ -12,6 +12,18 @@ use crate::job::process::signals::ReceivedSignal;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::telemetry;
 
+/// The signals that the kernel sends to a whole process group for its terminal. It sends others,
+/// such as that of `alarm(2)`, to one process.
+const TERMINAL_SIGNALS: [i32; 7] = [
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+    libc::SIGCONT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
 /// The process group that the job is started in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalTarget {
@@ -92,7 +104,7 @@ impl Forwarder {
     /// Passes on a signal that arrived before the process of `claim` existed, so that not even
     /// the terminal has sent it to the process.
     pub(crate) fn forward_early(&self, claim: Claim, arrived: &ReceivedSignal) {
-        self.record(arrived);
+        self.record(claim, arrived);
         self.deliver(claim, arrived.signal);
     }
 
@@ -100,7 +112,7 @@ impl Forwarder {
     pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
         let signal = arrived.signal;
         // Record it first, because the job may end at once.
-        self.record(arrived);
+        self.record(claim, arrived);
         let terminal = matches!(self.target, SignalTarget::Terminal(_));
         match signal {
             libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
@@ -111,7 +123,9 @@ impl Forwarder {
             }
             // The processes in the foreground have received it.
             libc::SIGWINCH if arrived.from_kernel => {}
-            _ if arrived.from_kernel && terminal => self.send_to_departed(signal),
+            _ if arrived.from_kernel && terminal && TERMINAL_SIGNALS.contains(&signal) => {
+                self.send_to_departed(signal);
+            }
             _ => self.deliver(claim, signal),
         }
     }
@@ -123,7 +137,7 @@ impl Forwarder {
         }
     }
 
-    fn record(&self, arrived: &ReceivedSignal) {
+    fn record(&self, claim: Claim, arrived: &ReceivedSignal) {
         let signal = arrived.signal;
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
             self.page.request_end();
@@ -132,13 +146,14 @@ impl Forwarder {
             signal,
             libc::SIGCONT | libc::SIGWINCH | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
         ) {
-            self.page.signals.record(PassedSignal {
+            let passed = PassedSignal {
                 signal,
                 from_kernel: arrived.from_kernel,
                 pid: arrived.pid,
                 uid: arrived.uid,
                 at_micros: Timestamp::now().as_microsecond(),
-            });
+            };
+            self.page.signals.record(claim.step, passed);
         }
     }
 
@@ -227,14 +242,6 @@ impl Forwarder {
 /// Returns whether this process leads its session.
 fn is_session_leader() -> bool {
     getsid(None).is_ok_and(|session| session == getpid())
-}
-
-/// Returns whether a signal asks a process to end.
-pub(crate) fn asks_for_end(signal: i32) -> bool {
-    matches!(
-        signal,
-        libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
-    )
 }
 
 #[cfg(test)]

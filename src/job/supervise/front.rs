@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{getpid, set_child_subreaper};
 
 use super::attached::{Attached, Custody, FrontOptions};
-use super::forward::{Forwarder, SignalTarget, asks_for_end};
+use super::forward::{Forwarder, SignalTarget};
 use super::front_link::{FrontLink, Message};
 use super::front_terminal::FrontTerminal;
 use super::unsupervised;
@@ -20,7 +20,7 @@ use crate::job::capture::splice_pipe::SplicePipe;
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::{Readiness, wait_readable};
-use crate::job::process::signals::{ReceivedSignal, SignalFd};
+use crate::job::process::signals::{END_SIGNALS, ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
@@ -235,7 +235,7 @@ impl Front {
             (Some(claim), _) => self.forwarder.forward(claim, &arrived),
             (None, None) => self.early.push(arrived),
             (None, Some(_)) => {
-                if asks_for_end(arrived.signal) {
+                if END_SIGNALS.contains(&arrived.signal) {
                     self.page.request_shutdown(arrived.signal);
                     self.link.wake();
                 }
