@@ -56,19 +56,30 @@ pub struct LiveProcess {
     pub name: String,
 }
 
+impl From<&Stat> for LiveProcess {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            pid: stat.pid,
+            parent: stat.ppid,
+            group: stat.group,
+            session: stat.session,
+            start_ticks: stat.start_ticks,
+            name: stat.name(),
+        }
+    }
+}
+
 /// Lists the live processes that are visible to runlog; `None` if `/proc` cannot be listed.
 pub fn live_processes() -> Option<Vec<LiveProcess>> {
     let table = Stat::read_all().ok()?;
     let live = table.into_iter().filter(|stat| !stat.is_dead());
-    let process = |stat: Stat| LiveProcess {
-        pid: stat.pid,
-        parent: stat.ppid,
-        group: stat.group,
-        session: stat.session,
-        start_ticks: stat.start_ticks,
-        name: stat.name(),
-    };
-    Some(live.map(process).collect())
+    Some(live.map(|stat| LiveProcess::from(&stat)).collect())
+}
+
+/// Returns the process `pid`; `None` if it does not exist, is hidden from runlog, or is a zombie.
+pub fn live_process(pid: u32) -> Option<LiveProcess> {
+    let stat = Stat::read(pid)?;
+    (!stat.is_dead()).then(|| LiveProcess::from(&stat))
 }
 
 /// Returns the value of a variable in the initial environment of a process; `None` if the

@@ -52,8 +52,8 @@ mod units;
 pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
-    LiveProcess, env_value, exists, group_and_session, live_processes, live_start_ticks, parent,
-    pid_namespace, program_name, start_ticks,
+    LiveProcess, env_value, exists, group_and_session, live_process, live_processes,
+    live_start_ticks, parent, pid_namespace, program_name, start_ticks,
 };
 pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};

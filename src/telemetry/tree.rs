@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::fs;
 
+use super::identity::LiveProcess;
 use super::stat::{Stat, parse_number};
 
 /// Finds all live descendants of `pid`, without zombies, by scanning `/proc`.
 ///
 /// Processes that start or end during the scan may be missing, or may have ended.
-pub fn descendants(pid: u32) -> Vec<u32> {
+pub fn descendants(pid: u32) -> Vec<LiveProcess> {
     let table = Stat::read_all().unwrap_or_default();
     descendants_in(pid, &table)
         .into_iter()
         .filter(|stat| !stat.is_dead())
-        .map(|stat| stat.pid)
+        .map(LiveProcess::from)
         .collect()
 }
 
@@ -140,6 +141,10 @@ mod tests {
     #[test]
     fn grandchildren_are_found_by_both_methods() {
         let (mut child, grandchild) = family();
+        let descendants = |root| -> Vec<u32> {
+            let found = descendants(root).into_iter();
+            found.map(|process| process.pid).collect()
+        };
         let all = descendants(id());
         assert!(all.contains(&child.id()) && all.contains(&grandchild));
         assert!(!all.contains(&id()));

@@ -68,6 +68,7 @@ mod run_hooks;
 mod run_limits;
 mod run_lock;
 mod run_log_optional;
+mod run_nested;
 mod run_output;
 mod run_output_faults;
 mod run_probes;

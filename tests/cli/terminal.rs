@@ -117,9 +117,7 @@ fn alarm_of_caller_reaches_job() {
         return;
     };
     // The alarm survives exec.
-    terminal.line(
-        r#"perl -e 'alarm 1; exec @ARGV' "$RUNLOG" run -q -- cat; echo code $?"#,
-    );
+    terminal.line(r#"perl -e 'alarm 1; exec @ARGV' "$RUNLOG" run -q -- cat; echo code $?"#);
     terminal.wait_for_line("code 142");
     assert_eq!(env.event("job_failed")["signal"], "SIGALRM");
 }

@@ -317,17 +317,17 @@ impl TerminalUsers {
     /// Returns whether SIGTTOU stops a process of the group, or only the front is left of it.
     fn stop_when_printing(self) -> bool {
         let mut processes = telemetry::descendants(self.front);
-        processes.retain(|pid| {
-            signals::group_of(*pid) == Some(self.group)
-                && telemetry::live_start_ticks(*pid).is_some()
+        processes.retain(|process| {
+            process.group == self.group as u32 && telemetry::live_start_ticks(process.pid).is_some()
         });
         let mut actions = processes.iter();
-        processes.is_empty() || actions.any(|pid| signals::has_default_action(*pid, libc::SIGTTOU))
+        processes.is_empty()
+            || actions.any(|process| signals::has_default_action(process.pid, libc::SIGTTOU))
     }
 
     /// Returns whether a shell in the job created this group.
     pub(crate) fn has_group(self, group: i32) -> bool {
         let mut processes = telemetry::descendants(self.front).into_iter();
-        processes.any(|pid| signals::group_of(pid) == Some(group))
+        processes.any(|process| process.group == group as u32)
     }
 }

@@ -1,11 +1,13 @@
 //! All processes of a job: its first process, its process group and session, and processes that
 //! have its ids in their environment.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
 use super::job_env::jobs_entry;
+use super::job_tree;
 use super::liveness::{ChildLiveness, child_of};
 use super::process_scan::{ProcessScan, ScannedProcess};
 use crate::log::JobState;
@@ -13,7 +15,7 @@ use crate::log::format::payload::ProcessRef;
 use crate::telemetry::LiveProcess;
 use crate::volume::Dir;
 
-/// The pid of init, which adopts processes whose parent has ended.
+/// The pid of init, which adopts processes whose parent and front have ended.
 const INIT_PID: u32 = 1;
 
 /// A live process of a job.
@@ -44,9 +46,12 @@ pub(crate) struct JobProcesses {
     first: ChildLiveness,
     /// The live processes, without daemons.
     pub(crate) alive: Vec<JobProcess>,
-    /// The live processes that left the job's group and session and whose parent is init or
-    /// another daemon.
+    /// The live processes that left the job's group and session and whose parent is init, a
+    /// process of runlog that replaces it, or another daemon.
     pub(crate) daemons: Vec<JobProcess>,
+    /// The supervisors of runs that the job started, and the processes that these watch. Unless
+    /// they are daemons, they are in `alive` too.
+    pub(crate) nested: HashSet<u32>,
 }
 
 impl JobProcesses {
@@ -56,6 +61,7 @@ impl JobProcesses {
             first: child_of(scan, dir, job),
             alive: Vec::new(),
             daemons: Vec::new(),
+            nested: HashSet::new(),
         };
         let is_visible = matches!(
             found.first,
@@ -82,28 +88,24 @@ impl JobProcesses {
         let is_part = |scanned: &&ScannedProcess| {
             let process = &scanned.process;
             // If the environment of a process cannot be read, only its group and session count.
-            let is_first = |first: &ProcessRef| {
-                first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
-            };
-            first.is_some_and(|first| is_first(first) || is_in_group(first, process))
+            first.is_some_and(|first| is(first, process) || is_in_group(first, process))
                 || (process.start_ticks >= earliest && scanned.is_in_job(dir, &entry))
         };
         let parts = live.iter().filter(is_part);
-        let mut rest: Vec<&LiveProcess> = parts.map(|scanned| &scanned.process).collect();
-        // Find daemons first, then their children, and so on.
-        let mut parents = vec![INIT_PID];
-        while !parents.is_empty() {
-            let is_daemon = |process: &&LiveProcess| {
-                parents.contains(&process.parent) && has_left(first, process)
-            };
-            let (daemons, others) = rest.into_iter().partition::<Vec<_>, _>(is_daemon);
-            parents = daemons.iter().map(|daemon| daemon.pid).collect();
-            found
-                .daemons
-                .extend(daemons.into_iter().map(JobProcess::from));
-            rest = others;
-        }
-        found.alive = rest.into_iter().map(JobProcess::from).collect();
+        let parts: Vec<&LiveProcess> = parts.map(|scanned| &scanned.process).collect();
+        let watching = [&job.front, &job.supervisor].into_iter().flatten();
+        let watching = watching.filter(|it| live.iter().any(|process| is(it, &process.process)));
+        let adopters: Vec<u32> = watching.map(|it| it.pid).chain([INIT_PID]).collect();
+        let has_left = |process: &LiveProcess| {
+            first.is_some_and(|first| !is(first, process) && has_left(first, process))
+        };
+        let daemons = job_tree::daemons(&parts, &adopters, has_left);
+        let supervisor = job.supervisor.as_ref().map_or(0, |it| it.pid);
+        found.nested = job_tree::nested_runs(&parts, supervisor);
+        let (daemons, alive): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|it| daemons.contains(&it.pid));
+        found.daemons = daemons.into_iter().map(JobProcess::from).collect();
+        found.alive = alive.into_iter().map(JobProcess::from).collect();
         found
     }
 
@@ -139,11 +141,13 @@ fn is_in_group(first: &ProcessRef, process: &LiveProcess) -> bool {
         || (!first.shares_session && first.sid == Some(process.session))
 }
 
-/// Returns whether the process has left the group and the session of the job. If init has
-/// adopted it, it is a daemon.
-fn has_left(first: Option<&ProcessRef>, process: &LiveProcess) -> bool {
-    first.is_some_and(|first| {
-        first.pgid.is_some_and(|group| group != process.group)
-            && first.sid.is_some_and(|session| session != process.session)
-    })
+/// Returns whether the process has left the group and the session of the job.
+fn has_left(first: &ProcessRef, process: &LiveProcess) -> bool {
+    first.pgid.is_some_and(|group| group != process.group)
+        && first.sid.is_some_and(|session| session != process.session)
+}
+
+/// Returns whether the log names this process.
+fn is(named: &ProcessRef, process: &LiveProcess) -> bool {
+    named.pid == process.pid && named.start_ticks == Some(process.start_ticks)
 }

@@ -10,6 +10,7 @@ pub(crate) mod inherited;
 pub(crate) mod interrupts;
 pub(crate) mod job_env;
 pub(crate) mod job_processes;
+pub(crate) mod job_tree;
 pub(crate) mod liveness;
 pub(crate) mod open_file_limit;
 pub(crate) mod output_counters;

@@ -12,8 +12,7 @@ use super::open_file_limit::restore_open_file_limit;
 use super::syscall::check;
 
 /// The signals that ask a process to end.
-pub(crate) const END_SIGNALS: [i32; 4] =
-    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+pub(crate) const END_SIGNALS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Turns exceeding the file size limit into an error of the write, instead of the end of the
 /// process.

@@ -269,6 +269,7 @@ fn is_held(dir: &Dir, job: &JobState) -> bool {
 
 /// Sends SIGKILL to every process that is known to belong to a job, except to this one and to
 /// the processes that record the job's end, which are in its session if the run is detached.
+/// The supervisor of a nested run ends its job and rolls it back after its front was killed.
 ///
 /// # Errors
 /// The reason why a process that is alive was not signaled.
@@ -283,7 +284,8 @@ fn kill_processes(dir: &Dir, job: &JobState) -> Result<(), String> {
     // A running job starts processes all the time, so an earlier scan would miss some.
     let scan = ProcessScan::default();
     let mut sent = Ok(());
-    for process in JobProcesses::find(&scan, dir, job).alive {
+    let processes = JobProcesses::find(&scan, dir, job);
+    for process in processes.alive {
         let identity = ProcessRef {
             pid: process.pid,
             start_ticks: Some(process.start_ticks),
@@ -291,6 +293,7 @@ fn kill_processes(dir: &Dir, job: &JobState) -> Result<(), String> {
         };
         if process.pid != std::process::id()
             && !records_end(process.pid)
+            && !processes.nested.contains(&process.pid)
             && let Ok(pidfd) = open_process(&identity)
             && let Err(e) = pidfd_send_signal(pidfd, Signal::KILL)
             // The process may have ended just now.

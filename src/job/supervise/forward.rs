@@ -1,16 +1,19 @@
 //! The processes that a signal reaches.
 
+use std::collections::HashSet;
 use std::io;
 
 use jiff::Timestamp;
 use rustix::process::{getpgrp, getpid, getsid};
 
 use crate::job::process::fork;
+use crate::job::process::job_tree::{daemons, nested_runs};
 use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::signals;
 use crate::job::process::signals::ReceivedSignal;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::telemetry;
+use crate::telemetry::LiveProcess;
 
 /// The signals that the kernel sends to a whole process group for its terminal. It sends others,
 /// such as that of `alarm(2)`, to one process.
@@ -168,8 +171,8 @@ impl Forwarder {
                 }
             }
             SignalTarget::Terminal(_) => {
-                for pid in self.descendants() {
-                    signals::kill(pid as i32, signal);
+                for process in self.descendants() {
+                    signals::kill(process.pid as i32, signal);
                 }
             }
         };
@@ -181,27 +184,38 @@ impl Forwarder {
     }
 
     /// Sends a signal to the job's group and to all of its descendants.
+    ///
+    /// A nested run gets SIGKILL only for its front: its supervisor then ends its job and rolls it
+    /// back.
     pub(crate) fn send_to_all(&self, signal: i32) {
+        // A process that has left the group may lose its parent with the group.
+        let processes = self.descendants();
+        let spared = if signal == libc::SIGKILL {
+            let processes: Vec<&LiveProcess> = processes.iter().collect();
+            nested_runs(&processes, self.supervisor)
+        } else {
+            HashSet::new()
+        };
         let in_group = match self.target {
             SignalTarget::Group(group) => {
                 signals::kill(-group, signal);
-                Some(group)
+                Some(group as u32)
             }
             SignalTarget::Terminal(_) => None,
         };
-        for pid in self.descendants() {
-            if in_group.is_none() || signals::group_of(pid) != in_group {
-                signals::kill(pid as i32, signal);
+        for process in processes {
+            if in_group != Some(process.group) && !spared.contains(&process.pid) {
+                signals::kill(process.pid as i32, signal);
             }
         }
     }
 
     /// Continues the stopped processes of the job's group.
     pub(super) fn continue_stopped(&self) {
-        let group = self.target.group();
-        for pid in self.descendants() {
-            if signals::group_of(pid) == Some(group) && signals::is_stopped(pid) {
-                signals::kill(pid as i32, libc::SIGCONT);
+        let group = self.target.group() as u32;
+        for process in self.descendants() {
+            if process.group == group && signals::is_stopped(process.pid) {
+                signals::kill(process.pid as i32, libc::SIGCONT);
             }
         }
     }
@@ -209,10 +223,10 @@ impl Forwarder {
     /// Sends a signal that the terminal sent to its foreground group to the descendants that
     /// have left that group.
     fn send_to_departed(&self, signal: i32) {
-        let group = self.target.group();
-        for pid in self.descendants() {
-            if signals::group_of(pid).is_some_and(|of| of != group) {
-                signals::kill(pid as i32, signal);
+        let group = self.target.group() as u32;
+        for process in self.descendants() {
+            if process.group != group {
+                signals::kill(process.pid as i32, signal);
             }
         }
     }
@@ -220,22 +234,35 @@ impl Forwarder {
     /// Returns whether the process of `claim`, which has ended, left behind a process in its
     /// session. A daemon has left the session.
     pub(super) fn has_left_behind(&self, claim: Claim) -> bool {
-        let session = |pid: u32| telemetry::group_and_session(pid).map(|(_, session)| session);
-        let of_job = session(claim.pid);
+        let of_job = telemetry::group_and_session(claim.pid).map(|(_, session)| session);
         let mut left_behind = self.descendants().into_iter();
-        left_behind.any(|pid| pid != claim.pid && session(pid) == of_job)
+        left_behind.any(|process| process.pid != claim.pid && Some(process.session) == of_job)
     }
 
-    /// Lists the processes of the job: all descendants except runlog's own processes.
-    fn descendants(&self) -> Vec<u32> {
-        let mut pids = telemetry::descendants(self.root);
+    /// Lists the processes of the job: all descendants except daemons and runlog's own processes.
+    fn descendants(&self) -> Vec<LiveProcess> {
+        let mut found = telemetry::descendants(self.root);
+        let live = self.page.live();
         // If its supervisor and its front have died, it does not descend from this process.
-        if let Some(claim) = self.page.live().filter(|claim| !pids.contains(&claim.pid)) {
-            pids.push(claim.pid);
-            pids.extend(telemetry::descendants(claim.pid));
+        if let Some(claim) = live
+            && found.iter().all(|process| process.pid != claim.pid)
+        {
+            found.extend(telemetry::live_process(claim.pid));
+            found.extend(telemetry::descendants(claim.pid));
         }
-        pids.retain(|pid| *pid != self.supervisor && !self.page.is_reader(*pid));
-        pids
+        let session_of = |pid| telemetry::group_and_session(pid).map(|(_, session)| session);
+        // The job may have started its own session.
+        let sessions = [std::process::id(), live.map_or(0, |claim| claim.pid)].map(session_of);
+        let has_left = |process: &LiveProcess| {
+            !sessions.contains(&Some(process.session))
+                && live.is_none_or(|claim| claim.pid != process.pid)
+        };
+        let daemons = daemons(&found.iter().collect::<Vec<_>>(), &[self.root], has_left);
+        found.retain(|process| {
+            let pid = process.pid;
+            pid != self.supervisor && !self.page.is_reader(pid) && !daemons.contains(&pid)
+        });
+        found
     }
 }
 
@@ -268,8 +295,8 @@ mod tests {
         };
         let (step, pid) = (1, shell.id());
         let found = forwarder.has_left_behind(Claim { step, pid });
-        for pid in forwarder.descendants() {
-            signals::kill(pid as i32, libc::SIGKILL);
+        for process in forwarder.descendants() {
+            signals::kill(process.pid as i32, libc::SIGKILL);
         }
         shell.wait().unwrap();
         found

@@ -155,7 +155,7 @@ fn is_read(master: &OwnedFd, front: u32) -> bool {
     };
     let device = makedev(SLAVE_MAJOR, number);
     let mut processes = telemetry::descendants(front).into_iter();
-    processes.any(|pid| waits_for_keys(pid, device))
+    processes.any(|process| waits_for_keys(process.pid, device))
 }
 
 /// Returns whether a process is waiting for keys from a terminal: in a read from it, or in a
