@@ -53,7 +53,7 @@ fn ctrl_c_spares_daemon_of_job() {
 }
 
 /// Starts a job that ignores SIGTERM and contains a run with these options, which has a rollback.
-/// Its own job ends with the file `stop`.
+/// The nested job ends with the file `stop`.
 fn nested(options: &str) -> String {
     format!(
         r#""$RUNLOG" run -q -n inner {options} --rollback 'touch undone' -- sh -c '
