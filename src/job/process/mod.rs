@@ -12,6 +12,7 @@ pub(crate) mod job_env;
 pub(crate) mod job_processes;
 pub(crate) mod job_tree;
 pub(crate) mod liveness;
+mod monotonic_clock;
 pub(crate) mod open_file_limit;
 pub(crate) mod output_counters;
 pub(crate) mod passed_signals;

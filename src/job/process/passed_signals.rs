@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::monotonic_clock::monotonic_ns;
 use super::signals::END_SIGNALS;
-use super::supervision_page::monotonic_ns;
 use super::wait_status::WaitStatus;
 
 /// The maximum number of signals to record individually.
@@ -17,7 +17,7 @@ const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
 
 /// The first signals that were passed on to the newest step that got any.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PassedSignals {
     step: AtomicU32,
     count: AtomicU32,
@@ -29,7 +29,7 @@ pub(crate) struct PassedSignals {
 }
 
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SignalSlot {
     signal: AtomicU32,
     from_kernel: AtomicBool,
@@ -124,7 +124,6 @@ impl PassedSignals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::process::supervision_page::SupervisionPage;
 
     const FAILED: WaitStatus = WaitStatus::Exited(1);
 
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn end_signal_is_recorded_after_many_others() {
-        let signals = &SupervisionPage::map().unwrap().signals;
+        let signals = &PassedSignals::default();
         for _ in 0..2 * MAX_SIGNALS {
             signals.record(1, passed(libc::SIGUSR1));
         }
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn signals_belong_to_their_step() {
-        let signals = &SupervisionPage::map().unwrap().signals;
+        let signals = &PassedSignals::default();
         signals.record(1, passed(libc::SIGTERM));
         assert!(signals.have_ended(1, FAILED));
         assert!(names(signals, 2).is_empty() && !signals.have_ended(2, FAILED));
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn interrupt_counts_if_job_dies_of_it() {
-        let signals = &SupervisionPage::map().unwrap().signals;
+        let signals = &PassedSignals::default();
         signals.record(1, passed(libc::SIGINT));
         while signals.have_ended(1, FAILED) {
             std::thread::yield_now();

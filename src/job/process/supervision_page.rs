@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::hook_slots::HookSlots;
+use super::monotonic_clock::monotonic_ns;
 use super::output_counters::OutputCounters;
 use super::passed_signals::PassedSignals;
 use super::terminal_modes::ModesRecord;
@@ -384,12 +384,4 @@ impl Id {
         let bytes: Vec<u8> = bytes.map(|byte| byte.load(Ordering::Relaxed)).collect();
         String::from_utf8(bytes).ok().filter(|id| !id.is_empty())
     }
-}
-
-/// Returns the time of the monotonic clock, which all processes of this boot share.
-pub(super) fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    (now.tv_sec as u64)
-        .saturating_mul(1_000_000_000)
-        .saturating_add(now.tv_nsec as u64)
 }
