@@ -225,6 +225,25 @@ fn detached_run_keeps_no_descriptor_of_its_caller() {
 }
 
 #[test]
+fn detached_run_starts_without_proc() {
+    let env = TestEnv::new();
+    let output = env.sh(
+        r#": >lock; unshare -m sh -c 'umount -l /proc && touch unmounted
+            exec flock lock "$RUNLOG" run --detach -- sh -c "until test -e go; do sleep 0.01; done"' >id
+            echo $?; flock -n lock true; echo $?"#,
+    );
+    if !env.exists("unmounted") {
+        eprintln!(
+            "skipped: /proc cannot be unmounted here: {}",
+            output.stderr()
+        );
+        return;
+    }
+    env.write("go", "");
+    assert_eq!(output.stdout(), "0\n0\n", "{}", output.stderr());
+}
+
+#[test]
 fn missing_interpreter_and_busy_program_are_named() {
     let env = TestEnv::new();
     env.executable("job", "#!/no/such/interpreter -x\n");

@@ -8,10 +8,16 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::{io, ptr};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::syscall::check;
 
 /// The number of signals in Linux.
 pub(crate) const SIGNALS: i32 = 64;
+
+/// The maximum number of descriptors to check if the system does not list those that are open:
+/// the limit may be a billion.
+const MAX_UNLISTED: u64 = 1 << 16;
 
 /// The ignored signals: bit N - 1 is set for signal N.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
@@ -118,28 +124,31 @@ pub(super) fn restore_signals() -> io::Result<()> {
 
 /// Closes the descriptors from 3 on that the caller left open for its children. runlog's own
 /// descriptors are closed on exec, so they remain open here.
-///
-/// # Errors
-/// The open descriptors cannot be listed.
-pub(crate) fn close_descriptors() -> io::Result<()> {
-    let mut inherited = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let Some(fd) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        // SAFETY: querying the flags of a descriptor has no effect.
+pub(crate) fn close_descriptors() {
+    let open = list_descriptors().unwrap_or_else(|_| {
+        // Without `/proc`, check each descriptor that the caller could open.
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or(MAX_UNLISTED, |limit| limit.min(MAX_UNLISTED));
+        (0..limit as i32).collect()
+    });
+    for fd in open {
+        // SAFETY: querying the flags of a descriptor that may be closed is at most an error.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if fd > 2 && flags != -1 && flags & libc::FD_CLOEXEC == 0 {
-            inherited.push(fd);
+            // SAFETY: nothing in this process owns the descriptor, because it was inherited
+            // through exec.
+            unsafe {
+                libc::close(fd);
+            }
         }
     }
-    for fd in inherited {
-        // SAFETY: nothing in this process owns the descriptor, because it was inherited through
-        // exec.
-        unsafe {
-            libc::close(fd);
-        }
+}
+
+fn list_descriptors() -> io::Result<Vec<i32>> {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        open.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
     }
-    Ok(())
+    Ok(open)
 }

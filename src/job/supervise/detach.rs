@@ -64,7 +64,7 @@ fn read_report(channel: File) -> io::Result<String> {
 /// Starts a session, and closes all inherited descriptors, including those that hold locks.
 fn leave() -> io::Result<()> {
     rustix::process::setsid()?;
-    inherited::close_descriptors()?;
+    inherited::close_descriptors();
     let null = stream::null()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
