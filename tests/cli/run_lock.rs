@@ -165,6 +165,31 @@ fn replaced_run_is_stopped_first() {
 }
 
 #[test]
+fn replacement_waits_no_longer_than_allowed() {
+    let env = TestEnv::new();
+    let script = "trap '' TERM; touch ready; until test -e go; do sleep 0.01; done";
+    let run = [
+        "run",
+        "-q",
+        "--lock=it",
+        "-n",
+        "first",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let job = env.spawn(&run);
+    env.wait_for_file("ready");
+    let output = second(&env, &["--if-locked", "replace", "--lock-timeout", "50ms"]);
+    assert_eq!(output.code, 75);
+    let text = stderr(&output);
+    assert!(text.contains("and did not end in time"), "{text}");
+    env.write("go", "");
+    assert_eq!(job.end().code, 0);
+}
+
+#[test]
 fn of_many_replacements_each_starts_or_is_replaced() {
     let env = TestEnv::new();
     let start = |n: usize| {

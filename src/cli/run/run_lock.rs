@@ -25,6 +25,9 @@ use crate::volume::{LockName, RunId, Volume, error_chain};
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a run that took the lock may take until it has an ID.
 const START_TIME: Duration = Duration::from_secs(1);
+/// How long the processes of a run that was stopped may take to release the lock, even after the
+/// time for waiting is over.
+const RELEASE_TIME: Duration = Duration::from_secs(1);
 /// The name of the note in the run that kept another one from starting.
 const NOTE_NAME: &str = "start_skipped";
 /// How to stop a run that is replaced: as `runlog stop` does.
@@ -59,7 +62,7 @@ impl LockTrouble {
         match self {
             Self::None => "",
             Self::HolderWaits => ", which waits for this command",
-            Self::NotEnded => ", and did not end",
+            Self::NotEnded => ", and did not end in time",
             Self::NotStoppable => ", which cannot be stopped",
             Self::TimedOut => ", and was not released in time",
         }
@@ -117,7 +120,7 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
     };
     // A holder without a run, and when it was first seen. With many starts, each may be another.
     let mut starting = None;
-    let deadline = deadline(args.lock.lock_timeout);
+    let mut deadline = deadline(args.lock.lock_timeout);
     let is_quiet = args.quiet || args.quiet_on_success;
     let mut is_reported = is_quiet;
     let mut replaced = Vec::new();
@@ -182,8 +185,12 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                         held(LockTrouble::None)
                     ));
                 }
-                match stop(volume, run, &name)? {
-                    Some(StopOutcome::Ended(_)) => replaced.push(run.clone()),
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                match stop(volume, run, &name, left)? {
+                    Some(StopOutcome::Ended(_)) => {
+                        replaced.push(run.clone());
+                        deadline = deadline.map(|at| at.max(Instant::now() + RELEASE_TIME));
+                    }
                     Some(StopOutcome::StillRunning(_)) => {
                         return Err(held(LockTrouble::NotEnded).into());
                     }
@@ -249,14 +256,21 @@ fn describe(holder: &LockHolder) -> String {
     text
 }
 
-/// Stops the run that holds the lock, if it is in the volume.
-fn stop(volume: &Volume, run: &RunId, name: &LockName) -> Result<Option<StopOutcome>> {
+/// Stops the run that holds the lock, if it is in the volume, and waits at most `limit` for its
+/// end.
+fn stop(
+    volume: &Volume,
+    run: &RunId,
+    name: &LockName,
+    limit: Option<Duration>,
+) -> Result<Option<StopOutcome>> {
     let runs = volume.runs()?;
     let Some(dir) = runs.map(|runs| open_dir(&runs, run)).transpose()?.flatten() else {
         return Ok(None);
     };
     let options = StopOptions {
         reason: Some(format!("replaced by another run with lock `{name}`")),
+        timeout: limit.map_or(STOP.timeout, |limit| limit.min(STOP.timeout)),
         ..STOP
     };
     let stop = PendingStop::request(volume, run, &dir, &options, &warning_printer())?;
