@@ -48,6 +48,27 @@ fn command_runs_with_file_in_place_of_volume() {
 }
 
 #[test]
+fn ignored_options_are_named() {
+    let env = TestEnv::new();
+    env.write(".omne", "");
+    let script = r#""$RUNLOG" run --log-optional -q --id-file id --tty always --kill-after 1s --sample 1s \
+        --fail-if-longer 9s --on-end true --on-success true -- true 2>&1"#;
+    let output = env.sh(script);
+    assert_eq!(output.code, 0);
+    let list = "ignored: --kill-after, --fail-if-longer, --on-success, --on-end, --sample, --id-file, \
+        --quiet, --tty\n";
+    assert!(output.stdout().ends_with(list), "{}", output.stdout());
+}
+
+#[test]
+fn secret_is_not_passed_on_without_log() {
+    let env = TestEnv::new();
+    env.write(".omne", "");
+    let options = ["--log-optional", "--redact", "s3cret", "--redact-passed-on"];
+    assert_refused(&env.run(&[&["run"], &options[..], &["--", "echo", "s3cret"]].concat()));
+}
+
+#[test]
 fn command_runs_while_lock_is_held() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--", "true"]);

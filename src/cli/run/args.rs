@@ -72,7 +72,8 @@ pub(crate) struct Args {
     /// Start in the background, in a new session, and print the ID of the run
     #[arg(long, help_heading = "Run")]
     pub detach: bool,
-    /// If no log can be written, say so and run the command without one; not with --lock
+    /// If no log can be written, say so and run the command without one; not with --lock or
+    /// --redact-passed-on
     #[arg(long, help_heading = "Run")]
     pub log_optional: bool,
     /// Also append to a run that another program started; with --close, also close a run whose

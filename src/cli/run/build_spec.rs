@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::args::Args;
 use super::trace::{NewTrace, job_trace};
+use super::unlogged;
+use crate::cli::exit::Code;
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::pairs;
@@ -105,7 +107,7 @@ impl Args {
             rerun_of: self.again.rerun.as_ref().map(|rerun| rerun.of.clone()),
             after,
             detached: self.detach,
-            log_optional: self.log_optional,
+            log_optional: unlogged::is_allowed(self, Code::Runlog),
         })
     }
 

@@ -50,6 +50,16 @@ enum Streams {
 }
 
 impl StreamArgs {
+    /// Returns whether the user decided if the command gets a pseudo-terminal.
+    pub(super) fn sets_terminal(&self) -> bool {
+        self.tty != Tty::Auto
+    }
+
+    /// Returns whether the user decided if the streams share a pipe.
+    pub(super) fn sets_layout(&self) -> bool {
+        self.streams != Streams::Auto
+    }
+
     /// Returns the streams of a job.
     pub(super) fn plan(&self, delivery: OutputDelivery) -> StreamPlan {
         let layout = match self.streams {

@@ -11,18 +11,33 @@ use crate::cli::exit::Code;
 use crate::job::{JobSpec, exec_unlogged};
 
 /// Returns whether the command may run although runlog failed with this code: not if the
-/// arguments are wrong, and not without the lock that the user asked for.
+/// arguments are wrong, and not without the lock or the masks that the user asked for.
 pub(super) fn is_allowed(args: &Args, code: Code) -> bool {
-    args.log_optional && code != Code::Usage && args.lock.name("").is_none()
+    let is_required = args.lock.name("").is_some() || args.redact_passed_on;
+    args.log_optional && code != Code::Usage && !is_required
 }
 
 /// Returns the warning that replaces the error `text`.
 pub(super) fn warning(args: &Args, text: &str) -> String {
     let reason = text.strip_prefix("error: ").unwrap_or(text);
+    let hooks = args.hooks.hooks();
     let ignored: Vec<_> = [
         ("--timeout", args.timeout.is_some()),
+        ("--kill-after", args.kill_after.is_some()),
         ("--retries", args.retry.max_retries() > 0),
+        ("--fail-if-shorter", args.fail_if_shorter.is_some()),
+        ("--fail-if-longer", args.fail_if_longer.is_some()),
         ("--rollback", args.rollback.is_some()),
+        ("--on-success", hooks.on_success.is_some()),
+        ("--on-failure", hooks.on_failure.is_some()),
+        ("--on-end", hooks.on_end.is_some()),
+        ("--sample", args.sample.is_some()),
+        ("--trace", args.trace),
+        ("--id-file", args.id_file.is_some()),
+        ("--quiet", args.quiet),
+        ("--quiet-on-success", args.quiet_on_success),
+        ("--tty", args.streams.sets_terminal()),
+        ("--streams", args.streams.sets_layout()),
     ]
     .into_iter()
     .filter_map(|(flag, given)| given.then_some(flag))
