@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(signals.list(1).len(), MAX_SIGNALS - RESERVED);
         assert!(!signals.have_ended(1, FAILED));
         for _ in 0..2 * MAX_SIGNALS {
-            END_SIGNALS
-                .iter()
-                .for_each(|end| signals.record(1, passed(*end)));
+            for end in END_SIGNALS {
+                signals.record(1, passed(end));
+            }
         }
         assert_eq!(signals.list(1).len(), MAX_SIGNALS);
         assert!(names(signals, 1).ends_with(&END_SIGNALS));
