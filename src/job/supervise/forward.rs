@@ -295,7 +295,7 @@ mod tests {
         };
         let (step, pid) = (1, shell.id());
         let found = forwarder.has_left_behind(Claim { step, pid });
-        for process in forwarder.descendants() {
+        for process in telemetry::descendants(shell.id()) {
             signals::kill(process.pid as i32, libc::SIGKILL);
         }
         shell.wait().unwrap();
