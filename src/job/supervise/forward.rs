@@ -251,11 +251,11 @@ impl Forwarder {
             found.extend(telemetry::descendants(claim.pid));
         }
         let session_of = |pid| telemetry::group_and_session(pid).map(|(_, session)| session);
-        // The job may have started its own session.
-        let sessions = [std::process::id(), live.map_or(0, |claim| claim.pid)].map(session_of);
+        // The job may have started its own session, which others may be in after its end.
+        let first = self.page.claimed().map_or(0, |claim| claim.pid);
+        let sessions = [std::process::id(), first].map(session_of);
         let has_left = |process: &LiveProcess| {
-            !sessions.contains(&Some(process.session))
-                && live.is_none_or(|claim| claim.pid != process.pid)
+            process.pid != first && !sessions.contains(&Some(process.session))
         };
         let daemons = daemons(&found.iter().collect::<Vec<_>>(), &[self.root], has_left);
         found.retain(|process| {
@@ -279,9 +279,10 @@ mod tests {
     use super::*;
 
     /// Returns whether a shell has left behind the process that this command line starts.
-    fn leaves_behind(line: &str) -> bool {
+    fn leaves_behind(shell: &str, line: &str) -> bool {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{line} & wait"));
+        let line = format!("{line} & wait");
+        command.args(["-c", &format!("exec {shell} -c \"$0\""), &line]);
         let mut shell = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0];
         let mut stdout = shell.stdout.take().unwrap();
@@ -294,6 +295,8 @@ mod tests {
             supervisor: 0,
         };
         let (step, pid) = (1, shell.id());
+        assert!(page.claim(step, pid));
+        page.record_exit(step);
         let found = forwarder.has_left_behind(Claim { step, pid });
         for process in telemetry::descendants(shell.id()) {
             signals::kill(process.pid as i32, libc::SIGKILL);
@@ -304,7 +307,12 @@ mod tests {
 
     #[test]
     fn daemon_is_not_left_behind() {
-        assert!(leaves_behind("sh -c 'echo; exec sleep 1000'"));
-        assert!(!leaves_behind("setsid sh -c 'echo; exec sleep 1000'"));
+        for shell in ["sh", "setsid sh"] {
+            assert!(leaves_behind(shell, "sh -c 'echo; exec sleep 1000'"));
+            assert!(!leaves_behind(
+                shell,
+                "setsid sh -c 'echo; exec sleep 1000'"
+            ));
+        }
     }
 }
