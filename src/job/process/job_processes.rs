@@ -101,7 +101,7 @@ impl JobProcesses {
         };
         let daemons = job_tree::daemons(&parts, &adopters, has_left);
         let supervisor = job.supervisor.as_ref().map_or(0, |it| it.pid);
-        found.nested = job_tree::nested_runs(&parts, supervisor);
+        found.nested = job_tree::nested_runs(&parts, &adopters, supervisor);
         let (daemons, alive): (Vec<_>, Vec<_>) =
             parts.into_iter().partition(|it| daemons.contains(&it.pid));
         found.daemons = daemons.into_iter().map(JobProcess::from).collect();

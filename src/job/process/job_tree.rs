@@ -2,21 +2,36 @@
 //! supervisor of a nested run watches.
 
 use std::collections::HashSet;
-use std::ffi::CStr;
 
+use crate::telemetry;
 use crate::telemetry::LiveProcess;
 
-/// The name of a supervisor, which distinguishes it from its front. The kernel stores no more
-/// bytes.
-const SUPERVISOR_NAME: &CStr = c"runlog-supervis";
-
-/// Names the calling process as a supervisor.
-pub(crate) fn set_supervisor_name() {
-    rustix::thread::set_name(SUPERVISOR_NAME).ok();
+/// Returns the supervisors of nested runs among the processes of a job: those that have the name
+/// `program` and lead a group but not a session, and whose parent is a front, or one of the
+/// `adopters` after the front has died. A front whose parent is a shell with job control leads a
+/// group too.
+fn supervisors<'a>(
+    processes: &[&'a LiveProcess],
+    adopters: &[u32],
+    program: &str,
+) -> Vec<&'a LiveProcess> {
+    let is_runlog = |process: &LiveProcess| process.name == program;
+    let is_front = |pid| {
+        let mut parents = processes.iter().filter(|it| it.pid == pid);
+        parents.any(|it| is_runlog(it)) || adopters.contains(&pid)
+    };
+    let is_supervisor = |process: &&LiveProcess| {
+        is_runlog(process)
+            && process.group == process.pid
+            && process.session != process.pid
+            && is_front(process.parent)
+    };
+    processes.iter().copied().filter(is_supervisor).collect()
 }
 
-fn is_supervisor(process: &LiveProcess) -> bool {
-    process.name.as_bytes() == SUPERVISOR_NAME.to_bytes()
+/// Returns the name of this program, which all processes of runlog have.
+fn own_name() -> String {
+    telemetry::program_name(std::process::id()).unwrap_or_default()
 }
 
 /// Returns the daemons among the processes of a job, of which those in `left` have left its
@@ -29,9 +44,10 @@ pub(crate) fn daemons(
     adopters: &[u32],
     has_left: impl Fn(&LiveProcess) -> bool,
 ) -> HashSet<u32> {
+    let nested = supervisors(processes, adopters, &own_name());
     let is_adopted_by_nested = |process: &LiveProcess| {
-        let mut supervisors = processes.iter().filter(|it| is_supervisor(it));
-        supervisors.any(|it| it.parent == process.parent && it.session != process.session)
+        let mut nested = nested.iter();
+        nested.any(|it| it.parent == process.parent && it.session != process.session)
     };
     let left: Vec<&LiveProcess> = processes
         .iter()
@@ -45,9 +61,11 @@ pub(crate) fn daemons(
 
 /// Returns the supervisors of nested runs among the processes of a job, and all processes below
 /// them. `own` is the supervisor of the job itself.
-pub(crate) fn nested_runs(processes: &[&LiveProcess], own: u32) -> HashSet<u32> {
+pub(crate) fn nested_runs(processes: &[&LiveProcess], adopters: &[u32], own: u32) -> HashSet<u32> {
+    let nested = supervisors(processes, adopters, &own_name());
+    let nested: HashSet<u32> = nested.iter().map(|it| it.pid).collect();
     subtrees(processes, |process| {
-        is_supervisor(process) && process.pid != own
+        nested.contains(&process.pid) && process.pid != own
     })
 }
 
@@ -95,16 +113,19 @@ mod tests {
 
     /// Returns a job with daemons, and with a nested run that has a daemon too.
     fn tree() -> Vec<LiveProcess> {
-        let supervisor = SUPERVISOR_NAME.to_str().unwrap();
+        let runlog = &own_name();
         vec![
-            process(SUPERVISOR, FRONT, SESSION, supervisor),
+            process(SUPERVISOR, FRONT, SESSION, runlog),
             process(20, SUPERVISOR, SESSION, "sh"),
             process(21, 20, 21, "setsid child"),
             process(22, FRONT, SESSION, "orphan"),
             process(31, 30, 30, "child of daemon"),
             process(30, FRONT, 30, "daemon"),
-            process(40, 20, SESSION, "runlog"),
-            process(41, 40, SESSION, supervisor),
+            LiveProcess {
+                group: 20,
+                ..process(40, 20, SESSION, runlog)
+            },
+            process(41, 40, SESSION, runlog),
             process(42, 41, 42, "nested job"),
             process(43, 40, 43, "nested daemon"),
             process(44, 40, SESSION, "nested orphan"),
@@ -123,6 +144,6 @@ mod tests {
     fn nested_supervisor_keeps_its_processes() {
         let tree = tree();
         let tree: Vec<&LiveProcess> = tree.iter().collect();
-        assert_eq!(sorted(nested_runs(&tree, SUPERVISOR)), [41, 42]);
+        assert_eq!(sorted(nested_runs(&tree, &[FRONT], SUPERVISOR)), [41, 42]);
     }
 }

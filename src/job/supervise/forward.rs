@@ -192,7 +192,7 @@ impl Forwarder {
         let processes = self.descendants();
         let spared = if signal == libc::SIGKILL {
             let processes: Vec<&LiveProcess> = processes.iter().collect();
-            nested_runs(&processes, self.supervisor)
+            nested_runs(&processes, &[self.root, self.supervisor], self.supervisor)
         } else {
             HashSet::new()
         };

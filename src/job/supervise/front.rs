@@ -23,7 +23,7 @@ use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals::{END_SIGNALS, ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
-use crate::job::process::{fork, job_tree, signals, wait_status};
+use crate::job::process::{fork, signals, wait_status};
 
 /// How often the front checks everything that it watches, in case a signal is lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -125,7 +125,6 @@ impl Front {
         // A separate group, which neither Ctrl-C nor the kill of a group reaches.
         rustix::process::setpgid(None, None).ok();
         set_child_subreaper(None).ok();
-        job_tree::set_supervisor_name();
         Attached {
             page: self.page,
             link,
