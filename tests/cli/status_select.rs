@@ -271,7 +271,14 @@ fn unreadable_run_does_not_hide_others() {
         assert_eq!(status.code, 7, "{text}");
         assert!(status.stderr().contains("Permission denied"), "{text}");
     }
-    set_mode(&env.run_dir("private"), 0o700);
+    let build = env.runs().into_iter().find(|run| run != "private").unwrap();
+    set_mode(&env.run_dir(&build), 0o000);
+    let all = without_privileges(&env, &["status"]);
+    assert_eq!(all.code, 7);
+    assert!(!all.stderr().contains("no runs"), "{}", all.stderr());
+    for run in ["private", &build] {
+        set_mode(&env.run_dir(run), 0o700);
+    }
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -92,10 +92,11 @@ pub(super) fn select_runs<T: Send>(
         }
     }
     if listed.is_empty() && !args.json && !args.stats && args.export.is_none() {
-        if found == 0 {
-            print_stderr(format_args!("no runs in `{}`", volume.path().display()));
-        } else {
+        if found > 0 {
             print_stderr("no runs match");
+        } else if code == Code::Ok {
+            // Otherwise there are runs that cannot be read.
+            print_stderr(format_args!("no runs in `{}`", volume.path().display()));
         }
     }
     Ok((listed, code))
