@@ -84,6 +84,11 @@ impl CreateMode {
         }
     }
 
+    /// Returns whether a group may write to new files, whatever the umask is.
+    pub(super) fn is_for_group(self) -> bool {
+        matches!(self, Self::Exact { dir, .. } if dir & 0o020 != 0)
+    }
+
     /// Returns the mode of new directories.
     pub(super) fn dir(self) -> Mode {
         Mode::from_raw_mode(match self {

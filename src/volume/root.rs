@@ -144,8 +144,13 @@ impl Volume {
     pub(crate) fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
         let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
-        let stat = rustix::fs::fstat(&var).at("stat", var.path())?;
-        let var = var.creating(CreateMode::of_var(&stat));
+        let var = match self.create_mode(&var)? {
+            runs if runs.is_for_group() => {
+                let stat = rustix::fs::fstat(&var).at("stat", var.path())?;
+                var.creating(CreateMode::of_var(&stat))
+            }
+            _ => var,
+        };
         if created {
             // If this fails, git only shows the logs as untracked.
             drop(ignore_for_git(&var));
@@ -205,6 +210,23 @@ mod tests {
             fs::set_permissions(&var, Permissions::from_mode(mode)).unwrap();
             assert_eq!(new_run_modes(tmp.path()), (0o2770, 0o660));
             assert!(!var.join(".gitignore").exists());
+        }
+    }
+
+    #[test]
+    fn only_group_of_runs_shares_their_directory() {
+        for (mode, shared) in [("0700", 0), ("umask", 0), ("2770", 0o20)] {
+            let tmp = tempfile::tempdir().unwrap();
+            let var = tmp.path().join(layout::VAR);
+            fs::create_dir_all(&var).unwrap();
+            fs::set_permissions(&var, Permissions::from_mode(0o2755)).unwrap();
+            let settings = tmp.path().join(layout::SETTINGS.0);
+            fs::create_dir_all(&settings).unwrap();
+            let text = format!("[volume]\nmode = \"{mode}\"\n");
+            fs::write(settings.join(layout::SETTINGS.1), text).unwrap();
+            Volume::create(tmp.path()).unwrap().make_runs().unwrap();
+            let runs = fs::metadata(tmp.path().join(layout::RUNS)).unwrap();
+            assert_eq!(runs.permissions().mode() & 0o20, shared, "{mode}");
         }
     }
 
