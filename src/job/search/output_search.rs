@@ -19,8 +19,6 @@ use crate::volume::{Dir, IoContext as _, JobId, layout};
 /// The maximum length of a line in bytes. A longer one is searched in pieces of this length, so
 /// that no line fills the memory.
 const MAX_LINE_BYTES: usize = 64 << 10;
-/// The suffix of files with output.
-const OUT_SUFFIX: &str = ".out";
 
 /// The part of the output to search. Bytes that the index does not cover are only part of a
 /// selection without limits.
@@ -59,7 +57,7 @@ pub fn stored_outputs(dir: &Dir) -> Result<Vec<JobId>, StorageError> {
         Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(Vec::new()),
         jobs => jobs?,
     };
-    let id = |name: &String| name.strip_suffix(OUT_SUFFIX)?.parse().ok();
+    let id = |name: &String| name.strip_suffix(layout::OUTPUT_SUFFIX)?.parse().ok();
     let mut jobs: Vec<JobId> = jobs.names()?.iter().filter_map(id).collect();
     jobs.sort();
     Ok(jobs)
