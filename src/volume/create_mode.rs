@@ -59,19 +59,20 @@ impl TryFrom<String> for RunMode {
 }
 
 impl CreateMode {
-    /// Returns the permissions of what all runs have in common below the directory `.omne/var`,
-    /// which has this metadata.
-    pub(super) fn of_var(var: &Stat) -> Self {
-        if is_shared(var) {
-            Self::Group(var.st_gid)
-        } else {
-            Self::Umask
+    /// Returns the permissions of what all runs have in common, given those of the runs.
+    pub(super) fn of_var(runs: Self) -> Self {
+        match runs {
+            Self::Exact {
+                dir,
+                group: Some(group),
+            } if dir & 0o020 != 0 => Self::Group(group),
+            _ => Self::Umask,
         }
     }
 
     /// Returns the permissions of runs below the directory `.omne/var`, which has this metadata.
     pub(super) fn of_runs(var: &Stat, setting: Option<RunMode>) -> Self {
-        let is_shared = is_shared(var);
+        let is_shared = var.st_mode & (SET_GROUP_ID | 0o020) != 0;
         let dir = match setting {
             Some(RunMode(None)) => return Self::Umask,
             Some(RunMode(Some(mode))) => mode,
@@ -82,11 +83,6 @@ impl CreateMode {
             dir,
             group: (is_shared && dir & 0o070 != 0).then_some(var.st_gid),
         }
-    }
-
-    /// Returns whether a group may write to new files, whatever the umask is.
-    pub(super) fn is_for_group(self) -> bool {
-        matches!(self, Self::Exact { dir, .. } if dir & 0o020 != 0)
     }
 
     /// Returns the mode of new directories.
@@ -131,11 +127,6 @@ impl CreateMode {
             _ => Ok(()),
         }
     }
-}
-
-/// Returns whether a group shares the directory `.omne/var`, which has this metadata.
-fn is_shared(var: &Stat) -> bool {
-    var.st_mode & (SET_GROUP_ID | 0o020) != 0
 }
 
 /// Returns the permissions of a file or directory, with those of its owner for its group too.

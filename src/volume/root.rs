@@ -99,19 +99,13 @@ impl Volume {
     pub(crate) fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         let opened = self.root.open_dir(layout::VAR).and_then(|var| {
             let runs = var.open_dir(layout::RUNS_NAME)?;
-            self.creating_runs(runs, &var)
+            Ok(creating_runs(runs, self.create_mode(&var)?))
         });
         match opened {
             Ok(dir) => Ok(Some(dir)),
             Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
-    }
-
-    /// Returns the directory of the runs, ready for new ones: a run belongs to the user who starts
-    /// it, because it says what their commands printed.
-    fn creating_runs(&self, runs: Dir, var: &Dir) -> Result<Dir, VolumeError> {
-        Ok(runs.creating(self.create_mode(var)?).owned_by_creator())
     }
 
     /// Returns the permissions of new runs.
@@ -144,13 +138,8 @@ impl Volume {
     pub(crate) fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
         let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
-        let var = match self.create_mode(&var)? {
-            runs if runs.is_for_group() => {
-                let stat = rustix::fs::fstat(&var).at("stat", var.path())?;
-                var.creating(CreateMode::of_var(&stat))
-            }
-            _ => var,
-        };
+        let mode = self.create_mode(&var)?;
+        let var = var.creating(CreateMode::of_var(mode));
         if created {
             // If this fails, git only shows the logs as untracked.
             drop(ignore_for_git(&var));
@@ -158,9 +147,15 @@ impl Volume {
             drop(var.append(layout::RETIRED));
         }
         let runs = var.ensure_dir(layout::RUNS_NAME)?.dir;
-        let runs = self.creating_runs(runs, &var)?;
+        let runs = creating_runs(runs, mode);
         Ok([omne, var, runs])
     }
+}
+
+/// Returns the directory of the runs, ready for new ones: a run belongs to the user who starts it,
+/// because it says what their commands printed.
+fn creating_runs(runs: Dir, mode: CreateMode) -> Dir {
+    runs.creating(mode).owned_by_creator()
 }
 
 /// Makes git ignore everything in `var`.
