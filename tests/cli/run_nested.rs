@@ -38,6 +38,38 @@ fn kill_of_job_reaches_child_in_other_session() {
     wait_until_dead(pid_in(&env, "ready"));
 }
 
+/// A job that survives SIGTERM, with a process in another session whose parent does not.
+const LOSES_PARENT: &str = r#"trap : TERM
+    sh -c 'setsid sh -c "trap \"\" TERM; echo \$\$ >pid; mv pid ready; exec sleep 1000" & wait'
+    while :; do sleep 0.01; done"#;
+
+#[test]
+fn kill_reaches_process_whose_parent_the_request_to_end_has_ended() {
+    let env = TestEnv::new();
+    let job = env.spawn(&[
+        "run",
+        "--kill-after",
+        "100ms",
+        "--",
+        "sh",
+        "-c",
+        LOSES_PARENT,
+    ]);
+    env.wait_for_file("ready");
+    job.signal(Signal::KILL);
+    wait_until_dead(pid_in(&env, "ready"));
+}
+
+#[test]
+fn stop_kills_process_whose_parent_its_signal_has_ended() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--", "sh", "-c", LOSES_PARENT]);
+    env.wait_for_file("ready");
+    env.ok(&["stop", "latest", "--kill-after", "100ms"]);
+    assert_eq!(job.wait().code, 137);
+    wait_until_dead(pid_in(&env, "ready"));
+}
+
 #[test]
 fn ctrl_c_spares_daemon_of_job() {
     let env = TestEnv::new();

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
 use crate::job::capture::stream::OnWarning;
-use crate::job::process::job_processes::JobProcesses;
+use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::process_scan::ProcessScan;
 use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
@@ -72,6 +72,8 @@ pub struct PendingStop<'a> {
     jobs: Vec<JobId>,
     /// Whether at least one of the jobs was asked to end.
     is_asked: bool,
+    /// The processes of the jobs when these were asked to end.
+    asked: Vec<JobProcess>,
 }
 
 impl<'a> PendingStop<'a> {
@@ -111,15 +113,18 @@ impl<'a> PendingStop<'a> {
             before: inspected.verdict,
             is_asked: !rolled_back.is_empty(),
             jobs: rolled_back,
+            asked: Vec::new(),
         };
         if stop.before.state != RunStatus::Running {
             return Ok(stop);
         }
+        let scan = ProcessScan::default();
         for job in inspected.summary.state.unfinished() {
             if probe_lease(dir, job).is_ok_and(|lease| lease == LeaseState::Free) {
                 continue;
             }
             stop.jobs.push(job.job_id.clone());
+            stop.asked.extend(JobProcesses::find(&scan, dir, job).alive);
             match stop.signal_supervisor(volume, job, on_warning) {
                 Ok(()) => stop.is_asked = true,
                 Err(why) => on_warning(&format!("job {} was not signaled: {why}", job.job_id)),
@@ -139,7 +144,7 @@ impl<'a> PendingStop<'a> {
         }
         if self.options.signal == Signal::KILL.as_raw() {
             // Without its supervisor, the job would have no end in the log.
-            return kill_processes(self.dir, job);
+            return kill_processes(self.dir, job, &[]);
         }
         // The front passes signals on. Without a front, the supervisor gets them itself.
         let front = job.front.as_ref().map(open_process);
@@ -245,7 +250,7 @@ impl<'a> PendingStop<'a> {
             self.kill_at = None;
             for job in running {
                 // What cannot be killed is still running at the deadline.
-                kill_processes(self.dir, job).ok();
+                kill_processes(self.dir, job, &self.asked).ok();
             }
         }
         if now >= self.deadline {
@@ -271,9 +276,11 @@ fn is_held(dir: &Dir, job: &JobState) -> bool {
 /// the processes that record the job's end, which are in its session if the run is detached.
 /// The supervisor of a nested run ends its job and rolls it back after its front was killed.
 ///
+/// A daemon belongs to the job if it was `asked` to end: the signal may have ended its parent.
+///
 /// # Errors
 /// The reason why a process that is alive was not signaled.
-fn kill_processes(dir: &Dir, job: &JobState) -> Result<(), String> {
+fn kill_processes(dir: &Dir, job: &JobState, asked: &[JobProcess]) -> Result<(), String> {
     let Some(first) = &job.process else {
         return Ok(());
     };
@@ -285,7 +292,9 @@ fn kill_processes(dir: &Dir, job: &JobState) -> Result<(), String> {
     let scan = ProcessScan::default();
     let mut sent = Ok(());
     let processes = JobProcesses::find(&scan, dir, job);
-    for process in processes.alive {
+    let daemons = processes.daemons.into_iter();
+    let asked = daemons.filter(|process| asked.contains(process));
+    for process in processes.alive.into_iter().chain(asked) {
         let identity = ProcessRef {
             pid: process.pid,
             start_ticks: Some(process.start_ticks),

@@ -184,6 +184,7 @@ impl Child {
             .unwrap_or_else(Instant::now);
         let mut failures = 0;
         let mut handle = None;
+        let mut asked = Vec::new();
         let mut killed = false;
         let mut cause = if page.has_timed_out(step) {
             EndCause::TimedOut
@@ -228,11 +229,11 @@ impl Child {
                     cause = EndCause::TimedOut;
                     page.record_timeout(step);
                     page.request_end();
-                    control.terminate();
+                    asked = control.forwarder.end_all(libc::SIGTERM);
                 } else if timeout.ends_with_front && control.is_abandoned() {
                     cause = EndCause::FrontKilled;
                     page.request_end();
-                    control.terminate();
+                    asked = control.forwarder.end_all(libc::SIGTERM);
                 }
             }
             let mut pause = poll_interval;
@@ -247,7 +248,7 @@ impl Child {
                     Some(left) if !left.is_zero() => pause = pause.min(left),
                     _ => {
                         killed = true;
-                        control.forwarder.send_to_all(libc::SIGKILL);
+                        control.forwarder.kill_all(&asked);
                     }
                 }
             }
@@ -280,15 +281,6 @@ impl Child {
 
     fn is_alive(self) -> bool {
         telemetry::live_start_ticks(self.claim.pid).is_some()
-    }
-}
-
-impl JobControl {
-    /// Asks the job and its descendants to end.
-    fn terminate(&self) {
-        self.forwarder.send_to_all(libc::SIGTERM);
-        // A stopped job would not receive it.
-        self.forwarder.send_to_all(libc::SIGCONT);
     }
 }
 

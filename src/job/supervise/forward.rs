@@ -121,8 +121,7 @@ impl Forwarder {
             libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
                 // The terminal has signaled no other process, because the job depends on the
                 // leader.
-                self.send_to_all(signal);
-                self.send_to_all(libc::SIGCONT);
+                self.end_all(signal);
             }
             // The processes in the foreground have received it.
             libc::SIGWINCH if arrived.from_kernel => {}
@@ -183,13 +182,38 @@ impl Forwarder {
         }
     }
 
-    /// Sends a signal to the job's group and to all of its descendants.
+    /// Asks the job's group and all of its descendants to end, and returns those that left the
+    /// group.
+    pub(crate) fn end_all(&self, signal: i32) -> Vec<LiveProcess> {
+        let asked = self.send_to_all(signal, &[]);
+        // A stopped process would not receive it.
+        self.send_to_all(libc::SIGCONT, &asked);
+        asked
+    }
+
+    /// Kills the job's group and all of its descendants, and what was `asked` to end, even if the
+    /// signal has ended its parent, so that it looks like a daemon.
     ///
     /// A nested run gets SIGKILL only for its front: its supervisor then ends its job and rolls it
     /// back.
-    pub(crate) fn send_to_all(&self, signal: i32) {
+    pub(crate) fn kill_all(&self, asked: &[LiveProcess]) {
+        self.send_to_all(libc::SIGKILL, asked);
+    }
+
+    /// Sends a signal to the job's group, to all of its descendants, and to `others` that are
+    /// alive. Returns those outside of the group.
+    fn send_to_all(&self, signal: i32, others: &[LiveProcess]) -> Vec<LiveProcess> {
         // A process that has left the group may lose its parent with the group.
-        let processes = self.descendants();
+        let mut processes = self.descendants();
+        for other in others {
+            let is_other = |process: &LiveProcess| process.pid == other.pid;
+            if !processes.iter().any(is_other)
+                && let Some(process) = telemetry::live_process(other.pid)
+                && process.start_ticks == other.start_ticks
+            {
+                processes.push(process);
+            }
+        }
         let spared = if signal == libc::SIGKILL {
             let processes: Vec<&LiveProcess> = processes.iter().collect();
             nested_runs(&processes, &[self.root, self.supervisor], self.supervisor)
@@ -203,11 +227,12 @@ impl Forwarder {
             }
             SignalTarget::Terminal(_) => None,
         };
-        for process in processes {
-            if in_group != Some(process.group) && !spared.contains(&process.pid) {
-                signals::kill(process.pid as i32, signal);
-            }
+        processes
+            .retain(|process| in_group != Some(process.group) && !spared.contains(&process.pid));
+        for process in &processes {
+            signals::kill(process.pid as i32, signal);
         }
+        processes
     }
 
     /// Continues the stopped processes of the job's group.
