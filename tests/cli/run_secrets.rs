@@ -72,6 +72,25 @@ fn recorded_rollback_runs_with_secret() {
 }
 
 #[test]
+fn rollback_that_its_reference_would_change_is_not_run() {
+    let env = TestEnv::new();
+    let rollback = format!("cat > undone <<'EOF'\n{SECRET}\nEOF");
+    with_secret(
+        &env,
+        &["run", "-n", "it", "--rollback", &rollback, "--", "true"],
+    );
+    let output = with_secret(&env, &["replay", "it", "--rollback"]);
+    assert_ne!(output.code, 0);
+    assert!(
+        output.stdout().contains("contains masked secrets"),
+        "{}",
+        output.stdout()
+    );
+    assert!(!env.exists("undone"));
+    assert!(!on_disk(&env, SECRET));
+}
+
+#[test]
 fn secret_is_masked_in_messages_and_notes() {
     let env = TestEnv::new();
     let program = format!("./{SECRET}");

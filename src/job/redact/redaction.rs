@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::redactor::{ENV, RedactError, Redactor, SecretSpecs};
 use super::secret_variables::{
-    MIN_VALUE_BYTES, SecretVariable, reference_in_argument, reference_in_shell_command,
-    secret_variables,
+    MIN_VALUE_BYTES, ReferencedCommand, SecretVariable, reference_in_argument,
+    reference_in_shell_command, secret_variables,
 };
 
 /// The redaction of one job. Cloning it is cheap.
@@ -129,7 +129,7 @@ impl Redaction {
     }
 
     /// Replaces the values of secret variables in a shell command.
-    pub(crate) fn reference_shell_command(&self, command: &str) -> String {
+    pub(crate) fn reference_shell_command(&self, command: &str) -> ReferencedCommand {
         reference_in_shell_command(command, &self.variables)
     }
 }

@@ -91,12 +91,28 @@ pub fn variable_reference(name: &str) -> String {
     format!("${{{name}}}")
 }
 
+/// A shell command in which the values of secret variables are references.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReferencedCommand {
+    pub(crate) text: String,
+    /// Whether a shell runs it like the original command, if the variables have the same values.
+    pub(crate) is_exact: bool,
+}
+
 /// Replaces each value in a shell command with a reference to its variable that the shell
 /// expands to exactly that value, inside any quotes. A shell in which the variable is not set
 /// refuses to run the command.
-pub(crate) fn reference_in_shell_command(command: &str, secrets: &[SecretVariable]) -> String {
-    let mut out = String::with_capacity(command.len());
+///
+/// The result is not exact if the shell does not expand the reference, as in a here-document,
+/// or if it interprets characters of the value itself.
+pub(crate) fn reference_in_shell_command(
+    command: &str,
+    secrets: &[SecretVariable],
+) -> ReferencedCommand {
+    let mut text = String::with_capacity(command.len());
     let mut quotes = Quotes::None;
+    let mut is_replaced = false;
+    let mut is_understood = true;
     let mut rest = command;
     while let Some(c) = rest.chars().next() {
         if let Some(secret) = longest_prefix(rest.as_bytes(), secrets)
@@ -110,27 +126,49 @@ pub(crate) fn reference_in_shell_command(command: &str, secrets: &[SecretVariabl
                 Quotes::Double => ("", ""),
                 Quotes::Single => ("'\"", "\"'"),
             };
-            out.extend([before, &reference, after_it]);
+            text.extend([before, &reference, after_it]);
+            is_replaced = true;
+            is_understood &= secret.value.iter().all(|byte| quotes.keep(*byte));
             rest = after;
             continue;
         }
         let mut len = c.len_utf8();
         match (quotes, c) {
             (Quotes::None | Quotes::Double, '\\') => {
-                // The next character does not start or end quotes.
-                let escaped = rest.get(1..).and_then(|rest| rest.chars().next());
-                len += escaped.map_or(0, char::len_utf8);
+                let escaped = rest.get(1..).unwrap_or_default();
+                if longest_prefix(escaped.as_bytes(), secrets).is_some() {
+                    is_understood = false;
+                } else {
+                    // The next character does not start or end quotes.
+                    len += escaped.chars().next().map_or(0, char::len_utf8);
+                }
             }
             (Quotes::None, '\'') => quotes = Quotes::Single,
             (Quotes::None, '"') => quotes = Quotes::Double,
             (Quotes::Single, '\'') | (Quotes::Double, '"') => quotes = Quotes::None,
+            // Quotes have another meaning in a command substitution, a here-document or a
+            // comment.
+            (Quotes::None | Quotes::Double, '`') => is_understood = false,
+            (Quotes::Double, '$') => is_understood &= !rest.starts_with("$("),
+            (Quotes::None, '<') => is_understood &= !rest.starts_with("<<"),
+            (Quotes::None, '#') => is_understood &= !ends_word(&text),
             _ => {}
         }
         let (done, after) = rest.split_at(len);
-        out.push_str(done);
+        text.push_str(done);
         rest = after;
     }
-    out
+    ReferencedCommand {
+        text,
+        is_exact: is_understood || !is_replaced,
+    }
+}
+
+/// Returns whether a word of a shell command can start after `text`.
+fn ends_word(text: &str) -> bool {
+    text.chars()
+        .next_back()
+        .is_none_or(|c| c.is_whitespace() || ";&|()".contains(c))
 }
 
 /// The quotes of a shell command at some position.
@@ -139,6 +177,19 @@ enum Quotes {
     None,
     Single,
     Double,
+}
+
+impl Quotes {
+    /// Returns whether a byte has no special meaning to the shell in these quotes.
+    fn keep(self, byte: u8) -> bool {
+        match self {
+            Self::None => {
+                byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"_%+,-./:=@^".contains(&byte)
+            }
+            Self::Single => byte != b'\'',
+            Self::Double => !b"\"$`\\".contains(&byte),
+        }
+    }
 }
 
 fn longest_prefix<'a>(text: &[u8], secrets: &'a [SecretVariable]) -> Option<&'a SecretVariable> {
@@ -201,37 +252,76 @@ mod tests {
         assert!(select(&[("A_TOKEN", "abcd1234"), ("A_TOKEN", "x")]).is_empty());
     }
 
-    #[test]
-    fn shell_references_expand_to_the_value() {
-        let value = r#"s3cr3t "value" $HOME"#;
-        let secrets = secret_variables([("A_TOKEN".into(), value.into())], &[]);
-        for (command, expected) in [
-            (format!("echo '{value}'"), r#"echo ''"${A_TOKEN:?}"''"#),
-            (format!("echo 'a\\'{value}b"), r#"echo 'a\'"${A_TOKEN:?}"b"#),
-            (
-                format!("echo \"x\\\"{value}\""),
-                r#"echo "x\"${A_TOKEN:?}""#,
-            ),
-            (format!("echo \\'{value}"), r#"echo \'"${A_TOKEN:?}""#),
-            ("echo plain".to_owned(), "echo plain"),
-        ] {
-            assert_eq!(reference_in_shell_command(&command, &secrets), expected);
+    /// Runs a command in a shell in which the variable has this value.
+    fn run(command: &str, value: Option<&str>) -> std::process::Output {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", command]).env_remove("A_TOKEN");
+        if let Some(value) = value {
+            shell.env("A_TOKEN", value);
         }
-        let single = reference_in_shell_command(&format!("printf %s '<{value}>'"), &secrets);
-        let output = std::process::Command::new("sh")
-            .args(["-c", &single])
-            .env("A_TOKEN", value)
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            format!("<{value}>")
-        );
-        let unset = std::process::Command::new("sh")
-            .args(["-c", &single])
-            .env_remove("A_TOKEN")
-            .output()
-            .unwrap();
+        shell.output().unwrap()
+    }
+
+    #[test]
+    fn exact_references_expand_to_the_value() {
+        for (value, command, expected) in [
+            ("s3cr3t-v", "echo V", Some(r#"echo "${A_TOKEN:?}""#)),
+            ("s3cr3t v", "echo 'V'", Some(r#"echo ''"${A_TOKEN:?}"''"#)),
+            ("s3cr3t#$", r"echo 'a\'V", None),
+            (
+                "s3cr3t-v",
+                r"echo 'a\'Vb",
+                Some(r#"echo 'a\'"${A_TOKEN:?}"b"#),
+            ),
+            (
+                "s3cr3t'v",
+                r#"echo "x\"V""#,
+                Some(r#"echo "x\"${A_TOKEN:?}""#),
+            ),
+            ("s3cr3t-v", r"echo \'V", Some(r#"echo \'"${A_TOKEN:?}""#)),
+            (
+                "s3cr3t-v",
+                "echo a#b'V'",
+                Some(r#"echo a#b''"${A_TOKEN:?}"''"#),
+            ),
+            (
+                "s3cr3t-v",
+                "echo $(echo 'V')",
+                Some(r#"echo $(echo ''"${A_TOKEN:?}"'')"#),
+            ),
+            ("s3cr3t-v", "# don't\necho V", None),
+            ("s3cr3t-v", "cat <<EOF\nV\nEOF", None),
+            ("s3cr3t-v", "echo \"$(echo 'V')\"", None),
+            ("s3cr3t-v", "echo \"`echo 'V'`\"", None),
+            ("s3cr3t-v", r"echo \V", None),
+            ("s3cr3t v", "echo V", None),
+            ("s3cr3t$v", "echo \"V\"", None),
+            ("s3cr3t'v", "echo 'V'", None),
+            (
+                "s3cr3t-v",
+                "# don't\necho plain",
+                Some("# don't\necho plain"),
+            ),
+        ] {
+            let secrets = secret_variables([("A_TOKEN".into(), value.into())], &[]);
+            let command = command.replace('V', value);
+            let found = reference_in_shell_command(&command, &secrets);
+            assert_eq!(found.is_exact, expected.is_some(), "{command}");
+            assert!(!found.text.contains(value), "{}", found.text);
+            if let Some(expected) = expected {
+                assert_eq!(found.text, expected);
+                let (original, referenced) = (run(&command, None), run(&found.text, Some(value)));
+                assert_eq!(original.stdout, referenced.stdout, "{command}");
+                assert_eq!(original.status, referenced.status, "{command}");
+            }
+        }
+    }
+
+    #[test]
+    fn command_fails_without_its_variable() {
+        let secrets = secret_variables([("A_TOKEN".into(), "s3cr3t-v".into())], &[]);
+        let command = reference_in_shell_command("echo s3cr3t-v", &secrets);
+        let unset = run(&command.text, None);
         assert!(!unset.status.success() && unset.stdout.is_empty());
     }
 

@@ -113,7 +113,7 @@ impl JobSpec {
     /// Returns a shell command in its recorded form.
     pub fn masked_command(&self, command: &str) -> String {
         let command = self.redaction.reference_shell_command(command);
-        self.redaction.mask(&command).into_owned()
+        self.redaction.mask(&command.text).into_owned()
     }
 }
 

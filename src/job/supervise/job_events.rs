@@ -161,7 +161,7 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let rollback = spec
         .rollback
         .as_deref()
-        .map(|command| mask.text(&spec.redaction.reference_shell_command(command)));
+        .map(|command| mask.shell_command(command));
     JobSubmitted {
         argv_omitted: Some(spec.argv.len() - argv.len()).filter(|n| *n > 0),
         argv_b64: (!exact).then(|| raw.iter().map(|arg| base64(arg)).collect()),
@@ -245,10 +245,7 @@ fn recorded_options(spec: &JobSpec, mask: &mut EventMasker<'_>) -> RecordedOptio
 /// Returns the commands of the hooks, masked; `None` if there are none.
 fn recorded_hooks(spec: &JobSpec) -> Option<RecordedHooks> {
     let mut mask = EventMasker::new(&spec.redaction);
-    let mut record = |command: &Option<String>| {
-        let command = spec.redaction.reference_shell_command(command.as_ref()?);
-        Some(mask.text(&command))
-    };
+    let mut record = |command: &Option<String>| Some(mask.shell_command(command.as_ref()?));
     let hooks = RecordedHooks {
         on_success: record(&spec.hooks.on_success),
         on_failure: record(&spec.hooks.on_failure),
@@ -261,6 +258,7 @@ fn recorded_hooks(spec: &JobSpec) -> Option<RecordedHooks> {
 
 struct EventMasker<'a> {
     redaction: &'a Redaction,
+    /// Whether a command that was masked must not be run again.
     changed: bool,
 }
 
@@ -277,6 +275,12 @@ impl<'a> EventMasker<'a> {
         let masked = self.redaction.mask_bytes(bytes);
         self.changed |= *masked != *bytes;
         masked.into_owned()
+    }
+
+    fn shell_command(&mut self, command: &str) -> String {
+        let referenced = self.redaction.reference_shell_command(command);
+        self.changed |= !referenced.is_exact;
+        self.text(&referenced.text)
     }
 
     fn text(&mut self, text: &str) -> String {
