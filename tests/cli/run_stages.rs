@@ -1,5 +1,7 @@
 //! The stages of a job, and what each of them records.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::env::TestEnv;
@@ -239,6 +241,21 @@ fn non_utf8_arguments_are_passed_and_recorded() {
     assert_eq!(output.stdout, b"a\xff");
     let submitted = env.event("job_submitted");
     assert_eq!(submitted["argv_b64"], json!(["cHJpbnRm", "JXM=", "Yf8="]));
+}
+
+#[test]
+fn non_utf8_program_is_recorded() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let env = TestEnv::new();
+    let word = std::ffi::OsStr::from_bytes(b"p\xff");
+    std::os::unix::fs::symlink("/bin/true", env.root().join(word)).unwrap();
+    let program = std::path::Path::new(".").join(word);
+    let output = crate::support::env::finish(env.command(&["run", "--"]).arg(program));
+    assert_eq!(output.code, 0);
+    let validated = env.event("job_validated");
+    let recorded = validated["program_b64"].as_str().unwrap();
+    let recorded = STANDARD.decode(recorded).unwrap();
+    assert_eq!(recorded, env.root().join(word).as_os_str().as_bytes());
 }
 
 #[test]

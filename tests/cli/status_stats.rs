@@ -95,6 +95,11 @@ fn stats_count_runs_that_gc_removed() {
         .map(|line| line["retired"].as_u64().unwrap())
         .sum();
     assert_eq!(retired, 6 - env.runs().len() as u64);
+    let none = env.run(&["status", "--retired", "--name", "none"]);
+    assert_eq!(
+        (none.code, none.stderr()),
+        (0, "no runs match\n".to_owned())
+    );
     let only_removed = stats(&env, &["--retired"]);
     let removed: u64 = only_removed
         .iter()

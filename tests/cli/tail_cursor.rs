@@ -288,6 +288,9 @@ fn closed_stdout_is_error_and_keeps_cursor() {
     let expected = "error: cannot write to stdout: Bad file descriptor (os error 9)\n";
     assert_eq!((output.code, output.stderr()), (7, expected.to_owned()));
     assert_eq!(seqs(&env, &["it"]), range(0..4));
+    // Without a cursor, nothing is lost.
+    let output = env.sh("\"$RUNLOG\" tail it --json >&-");
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::log::{JobScope, SelectError, StorageError, Ulid, list, split_offset};
 use crate::render::RunRecord;
 use crate::volume::{RunId, error_chain};
 
+/// What stderr says if there are runs, but all are filtered out.
+pub(super) const NO_RUNS_MATCH: &str = "no runs match";
+
 /// A run in a list, with the keys that lists are sorted by.
 pub(super) struct Listed<T> {
     pub first_id: Option<Ulid>,
@@ -93,7 +96,7 @@ pub(super) fn select_runs<T: Send>(
     }
     if listed.is_empty() && !args.json && !args.stats && args.export.is_none() {
         if found > 0 {
-            print_stderr("no runs match");
+            print_stderr(NO_RUNS_MATCH);
         } else if code == Code::Ok {
             // Otherwise there are runs that cannot be read.
             print_stderr(format_args!("no runs in `{}`", volume.path().display()));

@@ -17,11 +17,11 @@ use anyhow::Result;
 
 pub(crate) use self::args::Args;
 use self::args::StatusFormat;
-use self::list::{Listed, newest, select_retired, select_runs};
+use self::list::{Listed, NO_RUNS_MATCH, newest, select_retired, select_runs};
 use self::named_runs::show_named;
 use self::page::write_pages;
 use super::atomic_output::AtomicOutput;
-use super::context::Global;
+use super::context::{Global, print_stderr};
 use super::exit;
 use super::exit::Code;
 use super::pager;
@@ -56,11 +56,16 @@ fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code
         match reports.as_slice() {
             [only] if !args.runs.is_empty() => printer.run(&mut out, only)?,
             _ => {
+                let is_any_recorded = !reports.is_empty();
                 let selected = reports.into_iter().filter(|run| args.selects(run));
-                let listed: io::Result<_> = selected
+                let listed: io::Result<Vec<_>> = selected
                     .map(|run| Listed::new(run, |run| printer.row(run)))
                     .collect();
-                printer.list(&mut out, &newest(args, listed?))?;
+                let listed = listed?;
+                if listed.is_empty() && is_any_recorded && !args.json {
+                    print_stderr(NO_RUNS_MATCH);
+                }
+                printer.list(&mut out, &newest(args, listed))?;
             }
         }
         code

@@ -31,6 +31,9 @@ pub(crate) struct StdoutSink {
 enum SinkKind {
     Pipe,
     Socket,
+    /// None: the caller closed it, and Rust's runtime opened `/dev/null` in its place, where every
+    /// line would be lost.
+    Closed,
     /// A file, a terminal, or another target where everything written counts as read.
     Other,
 }
@@ -45,11 +48,13 @@ impl StdoutSink {
         }
     }
 
-    /// Returns stdout; a pipe or socket reports how much was read.
+    /// Returns stdout; a pipe or socket reports how much was read. Nothing can be written if the
+    /// caller has closed it.
     pub(crate) fn acknowledged() -> Self {
         let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let mut sink = Self {
             kind: match is {
+                _ if was_closed(1) => SinkKind::Closed,
                 Ok(FileType::Fifo) => SinkKind::Pipe,
                 Ok(FileType::Socket) => SinkKind::Socket,
                 _ => SinkKind::Other,
@@ -80,7 +85,7 @@ impl StdoutSink {
 
     /// Returns whether lines are read after they are written, and stdout reports how many.
     fn is_read_later(&self) -> bool {
-        self.kind != SinkKind::Other
+        matches!(self.kind, SinkKind::Pipe | SinkKind::Socket)
     }
 
     /// Returns how many bytes were written.
@@ -106,7 +111,7 @@ impl StdoutSink {
         match self.kind {
             SinkKind::Pipe => Ok(ioctl_fionread(io::stdout())?),
             SinkKind::Socket => unread_of_socket(io::stdout().as_fd()),
-            SinkKind::Other => Ok(0),
+            SinkKind::Other | SinkKind::Closed => Ok(0),
         }
     }
 
@@ -127,14 +132,13 @@ impl StdoutSink {
             self.written += bytes.len() as u64;
             return Ok(bytes.len());
         }
-        if !bytes.is_empty() && was_closed(1) {
-            // Rust's runtime opened `/dev/null` in its place, where every line would be lost.
+        if !bytes.is_empty() && self.kind == SinkKind::Closed {
             return Err(io::Error::from(Errno::BADF).into());
         }
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let part = match self.kind {
-                SinkKind::Other => rest,
+                SinkKind::Other | SinkKind::Closed => rest,
                 SinkKind::Pipe | SinkKind::Socket
                     if stops.wait_for_room(until).map_err(StoppedBy)? =>
                 {

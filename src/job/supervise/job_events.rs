@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -129,6 +130,15 @@ impl JobEvents {
     }
 }
 
+/// Returns the payload of `job_validated` for a job, masked.
+pub(crate) fn validated(spec: &JobSpec, program: &Path) -> JobValidated {
+    let program = spec.redaction.mask_bytes(program.as_os_str().as_bytes());
+    JobValidated {
+        program_b64: base64_if_not_utf8(&program),
+        program: String::from_utf8_lossy(&program).into_owned(),
+    }
+}
+
 /// Returns the payload of `job_submitted` for a job, masked.
 pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let mut mask = EventMasker::new(&spec.redaction);
@@ -166,7 +176,7 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         argv_omitted: Some(spec.argv.len() - argv.len()).filter(|n| *n > 0),
         argv_b64: (!exact).then(|| raw.iter().map(|arg| base64(arg)).collect()),
         argv,
-        cwd_b64: std::str::from_utf8(&cwd).is_err().then(|| base64(&cwd)),
+        cwd_b64: base64_if_not_utf8(&cwd),
         cwd: String::from_utf8_lossy(&cwd).into_owned(),
         uid: Some(rustix::process::geteuid().as_raw()),
         inputs: spec
@@ -292,6 +302,10 @@ impl<'a> EventMasker<'a> {
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(bytes, part).is_some()
+}
+
+fn base64_if_not_utf8(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).is_err().then(|| base64(bytes))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -17,9 +17,7 @@ use crate::job::process::signals::signal_name;
 use crate::job::process::supervision_page::{ROLLBACK_STEP, SupervisionPage};
 use crate::job::process::wait_status::WaitStatus;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
-use crate::log::format::payload::{
-    ErrorKind, JobEnded, JobError, JobValidated, RunOpened, SupervisorReplaced,
-};
+use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RunOpened, SupervisorReplaced};
 use crate::log::{
     AppendError, Batch, Close, Draft, Durability, EventType, IndexRecord, JobState, Lease, LogView,
     MAX_JOBS, OutputIndex, Refusal, RunLog, Stage, StorageError, SyncError,
@@ -216,8 +214,7 @@ impl Submission<'_> {
             Ok(program) if matches!(stage, None | Some(Stage::Submitted)) => {
                 // The name of a file is relative to the working directory.
                 let program = spec.cwd.join(program.strip_prefix(".").unwrap_or(program));
-                let program = program.to_string_lossy().into_owned();
-                drafts.push(events.validated(&JobValidated { program })?);
+                drafts.push(events.validated(&job_events::validated(spec, &program))?);
             }
             Err(error) if matches!(stage, None | Some(Stage::Submitted)) => {
                 let ended = JobEnded {

@@ -197,6 +197,9 @@ pub struct JobValidated {
     /// The file that will be executed.
     #[serde(default)]
     pub program: String,
+    /// The file in base64, if its path is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_b64: Option<String>,
 }
 
 impl EventPayload for JobValidated {
