@@ -75,6 +75,32 @@ fn filtered_events_count_as_read() {
 }
 
 #[test]
+fn events_after_until_stay_for_next_call() {
+    let env = with_notes(3);
+    let ts = |run: &str, seq: usize| env.events(run)[seq]["ts"].as_str().unwrap().to_owned();
+    // The notes of one command have the same time.
+    add(&env, 0..1);
+    assert_eq!(seqs(&env, &["it", "--until", &ts("it", 1)]), range(0..2));
+    assert_eq!(seqs(&env, &["it", "--until", &ts("it", 4)]), range(2..5));
+    let before = ts("it", 0);
+    env.ok(&["run", "-q", "--run", "later", "true"]);
+    assert_eq!(seqs(&env, &["--all", "--until", &before]), range(0..0));
+    let rest = tail(&env, &["--all"]).stdout();
+    assert_eq!(rest.lines().count(), 1 + env.events("later").len(), "{rest}");
+}
+
+#[test]
+fn shown_cursor_is_before_events_after_until() {
+    let env = with_notes(3);
+    let until = env.events("it")[1]["ts"].as_str().unwrap().to_owned();
+    let first = env.ok(&["tail", "it", "-n", "all", "--until", &until, "--show-cursor"]);
+    let first = first.stderr();
+    let cursor = first.trim().strip_prefix("cursor=").unwrap();
+    let rest = env.ok(&["tail", "it", "--json", "--after-cursor", cursor]);
+    assert_eq!(numbers(&rest.stdout), range(2..5));
+}
+
+#[test]
 fn partial_line_is_delivered_when_complete() {
     let env = with_notes(1);
     let log = std::fs::read(env.log_path("it")).unwrap();

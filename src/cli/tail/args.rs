@@ -79,9 +79,10 @@ pub(crate) struct Args {
     /// Show only events or output since WHEN
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_moment)]
     pub since: Option<Timestamp>,
-    /// Show only events or output until WHEN. Or follow until the first event of a type (`type=TYPE`, even
-    /// one that --type hides) or until a run is in a state (`state=STATE`; with --all, runs that
-    /// had already ended do not count)
+    /// Show only events or output until WHEN; with a cursor, a run is read up to its first event
+    /// after that, and the rest is left to the next call. Or follow until the first event of a type
+    /// (`type=TYPE`, even one that --type hides) or until a run is in a state (`state=STATE`; with
+    /// --all, runs that had already ended do not count)
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_until)]
     pub until: Option<Until>,
     /// Print events as stored, byte for byte; with --grep, an object per line that was found

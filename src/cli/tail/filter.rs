@@ -38,6 +38,14 @@ impl<'a> Filter<'a> {
         self.matches(line).shown
     }
 
+    /// Returns whether a line was written after the time of `--until`.
+    pub(crate) fn is_too_late(&self, line: &[u8]) -> bool {
+        self.until.is_some_and(|until| {
+            let ts = EventHead::parse(line).and_then(|head| head.ts);
+            ts.is_some_and(|ts| ts > until)
+        })
+    }
+
     /// Matches a line. The event that ends `tail` need not have one of the types that are shown.
     pub(crate) fn matches(&self, line: &[u8]) -> Matched {
         let args = self.args;

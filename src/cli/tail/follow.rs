@@ -55,6 +55,8 @@ pub(crate) struct FollowedRun {
     pub watched: bool,
     /// Whether the run is closed and completely read.
     pub is_finished: bool,
+    /// Whether reading stopped before a line that was written after the time of `--until`.
+    pub is_held: bool,
     /// The error of the last attempt to read the run.
     pub error: Option<String>,
 }
@@ -190,6 +192,7 @@ impl<'a> Tailer<'a> {
             existed: start.existed,
             watched: false,
             is_finished: false,
+            is_held: false,
             error: None,
         };
         self.followed.insert(run.clone(), followed);

@@ -104,7 +104,9 @@ impl Tailer<'_> {
         let is_finished =
             (self.cursors.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
         let read = self.read_update(run, dir, followed)?;
-        followed.is_finished = is_finished && !matches!(read, PollOutcome::Stopped(_));
+        followed.is_finished = is_finished
+            && !followed.is_held
+            && !matches!(read, PollOutcome::Stopped(_));
         let is_noted = read == PollOutcome::Nothing && was_finished == followed.is_finished;
         if !is_noted || self.cursors.cursor_of(run).is_none() {
             self.has_read(run, followed);
@@ -161,6 +163,7 @@ impl Tailer<'_> {
         let Some(Update { gaps, mut reader }) = update else {
             return Ok(PollOutcome::Nothing);
         };
+        followed.is_held = false;
         let mut read = PollOutcome::Nothing;
         if !gaps.is_empty() {
             let current = self.open(run)?;
@@ -188,6 +191,15 @@ impl Tailer<'_> {
                     return Err(e.into());
                 }
             };
+            // A cursor cannot leave out a line that is not shown yet, so this line and all after
+            // it, whatever their times are, stay for the next call.
+            if self.cursors.is_used()
+                && let Item::Event(_, line) | Item::Foreign(_, line) = &item
+                && self.filter.is_too_late(line)
+            {
+                followed.is_held = true;
+                return Ok(read);
+            }
             read = PollOutcome::Something;
             followed.is_finished = false;
             if let Some(state) = &mut followed.state {
