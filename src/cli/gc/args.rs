@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Remove runs that ended more than DURATION ago
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     max_age: Option<Duration>,
-    /// Remove all but the newest N runs
+    /// Remove all but the newest N runs; an older run that is live or kept by --keep-failed stays
+    /// too
     #[arg(long, value_name = "N", value_parser = parse_count::<usize>, help_heading = "Limits")]
     max_runs: Option<usize>,
     /// Remove the oldest runs until the rest use at most SIZE

@@ -61,7 +61,7 @@ pub struct RunInfo {
 pub(crate) struct RetentionPolicy {
     /// Runs that ended at least this long ago are removed.
     pub max_age: Option<Duration>,
-    /// The oldest runs that have ended are removed until this many runs remain.
+    /// Runs that have ended are removed, except the newest N of all runs.
     pub max_runs: Option<usize>,
     /// The oldest runs that have ended are removed until the rest use at most this many bytes.
     pub max_size: Option<u64>,
@@ -160,8 +160,8 @@ impl RetentionPolicy {
         self.keep_failed.filter(|limit| failed && age < *limit)
     }
 
-    /// Removes the runs that ended first until the rest fits. All kept runs count, whatever the
-    /// reason for keeping them.
+    /// Removes the runs that ended first: all but the newest N, and until the rest fits into the
+    /// size. All kept runs count, whatever the reason for keeping them.
     ///
     /// If a run ended in the future, the clock was set back, and times say nothing about the
     /// order. Then the runs that were opened first are removed.
@@ -174,27 +174,40 @@ impl RetentionPolicy {
                     && matches!(decision, RetentionDecision::Keep(_))
             })
             .collect();
-        let mut count = kept.len();
-        let mut bytes: u64 = kept.iter().map(|(run, _)| run.bytes).sum();
-        kept.retain(|(run, decision)| {
-            run.eligibility == Eligibility::Ended
-                && **decision == RetentionDecision::Keep(KeepReason::Fits)
-        });
-        let clock_was_set_back = kept.iter().any(|(run, _)| run.since > now);
+        let clock_was_set_back = kept
+            .iter()
+            .any(|(run, _)| run.eligibility == Eligibility::Ended && run.since > now);
         kept.sort_by_key(|(run, _)| {
-            let ended = (!clock_was_set_back).then_some(run.since);
-            (ended, &run.first_id, &run.run_id)
+            let at = (!clock_was_set_back).then(|| run.place());
+            (at, &run.first_id, &run.run_id)
         });
-        for (run, decision) in kept {
+        let mut bytes: u64 = kept.iter().map(|(run, _)| run.bytes).sum();
+        let newer = (0..kept.len()).rev();
+        for (newer, (run, decision)) in newer.zip(kept) {
+            if run.eligibility != Eligibility::Ended
+                || *decision != RetentionDecision::Keep(KeepReason::Fits)
+            {
+                continue;
+            }
             let why = match (self.max_runs, self.max_size) {
-                (Some(limit), _) if count > limit => RemoveReason::Runs(limit),
+                (Some(limit), _) if newer >= limit => RemoveReason::Runs(limit),
                 (_, Some(limit)) if bytes > limit => RemoveReason::Size(limit),
                 _ => break,
             };
             *decision = RetentionDecision::Remove(why);
-            count -= 1;
             bytes -= run.bytes;
         }
+    }
+}
+
+impl RunInfo {
+    /// Returns the time that orders the run among the others: its end, or its start if it is
+    /// live, so that a job that runs for long does not push out newer runs.
+    fn place(&self) -> Timestamp {
+        let opened = self
+            .opened_ts
+            .filter(|_| self.eligibility == Eligibility::Live);
+        opened.unwrap_or(self.since)
     }
 }
 

@@ -66,7 +66,7 @@ fn each_limit_removes_oldest_ended_runs() {
             "{max_age:?}"
         );
     }
-    for (max_runs, expected) in [(0, "acdf"), (4, "acd"), (5, "ac"), (6, "a"), (7, "")] {
+    for (max_runs, expected) in [(0, "acdf"), (1, "acd"), (3, "ac"), (5, "a"), (6, "")] {
         let max_runs = Some(max_runs);
         assert_eq!(
             of(RetentionPolicy { max_runs, ..none }),
@@ -92,6 +92,28 @@ fn each_limit_removes_oldest_ended_runs() {
     assert_eq!(of(RetentionPolicy { keep_failed, ..all }), "acf");
     let keep_failed = Some(seconds(0));
     assert_eq!(of(RetentionPolicy { keep_failed, ..all }), "acdf");
+}
+
+#[test]
+fn kept_runs_do_not_push_out_newer_ones() {
+    let live = RunInfo {
+        opened_ts: Timestamp::from_second(NOW - 60).ok(),
+        ..run("d", Running, 0, 10)
+    };
+    let runs = [
+        run("a", Completed, 50, 10),
+        run("b", Failed, 30, 10),
+        run("c", Failed, 20, 10),
+        live,
+        run("e", Completed, 10, 10),
+    ];
+    let policy = |max_runs| RetentionPolicy {
+        max_runs: Some(max_runs),
+        keep_failed: Some(seconds(1_000)),
+        ..RetentionPolicy::default()
+    };
+    assert_eq!(removed(&policy(1), &runs), "a");
+    assert_eq!(removed(&policy(0), &runs), "ae");
 }
 
 #[test]
@@ -246,8 +268,11 @@ proptest! {
             .filter(|(run, verdict)| counts(run) && !goes(verdict))
             .map(|(run, _)| *run)
             .collect();
-        let fits = policy.max_runs.is_none_or(|n| left.len() <= n)
-            && policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
+        let newer = |of: &RunInfo, among: &[&RunInfo]| {
+            let of = (of.since, &of.run_id);
+            among.iter().filter(|run| (run.since, &run.run_id) > of).count()
+        };
+        let fits = policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
         for (run, verdict) in &pairs {
             let age = age(run.since, now());
             let failed = matches!(run.state, Failed | Lost | Unknown);
@@ -258,6 +283,22 @@ proptest! {
             } else if run.eligibility == Eligibility::Ended && !kept {
                 // A kept run is within every limit.
                 prop_assert!(fits && policy.max_age.is_none_or(|d| age < d));
+                prop_assert!(policy.max_runs.is_none_or(|n| newer(run, &left) < n));
+            }
+            // None of the newest runs is removed because there are too many.
+            if let RetentionDecision::Remove(RemoveReason::Runs(n)) = verdict {
+                let counted: Vec<_> = pairs
+                    .iter()
+                    .filter(|(run, v)| {
+                        let is_for_room = matches!(
+                            v,
+                            RetentionDecision::Remove(RemoveReason::Runs(_) | RemoveReason::Size(_))
+                        );
+                        counts(run) && (is_for_room || !goes(v))
+                    })
+                    .map(|(run, _)| *run)
+                    .collect();
+                prop_assert!(newer(run, &counted) >= *n);
             }
             // A run that ended before a run that was removed for lack of room is removed too.
             if let RetentionDecision::Remove(RemoveReason::Runs(_) | RemoveReason::Size(_)) = verdict {
