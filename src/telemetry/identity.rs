@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use super::stat::Stat;
 
 /// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
@@ -14,9 +17,22 @@ pub fn live_start_ticks(pid: u32) -> Option<u64> {
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
-/// Returns whether the process `pid` exists, alive or a zombie.
+/// Returns whether the process `pid` exists, alive or a zombie, even if it is hidden from runlog.
 pub fn exists(pid: u32) -> bool {
-    Stat::read(pid).is_some()
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// Returns whether the process `pid` exists but is hidden from runlog: `/proc` is not mounted, or
+/// it shows only the caller's own processes (`hidepid` of `proc(5)`), which exclude those that
+/// changed their user and those that cannot be traced.
+pub fn is_hidden(pid: u32) -> bool {
+    Stat::read(pid).is_none() && exists(pid)
+}
+
+/// Returns whether the process `pid` is alive, or is hidden from runlog and may be a zombie.
+pub fn may_be_alive(pid: u32) -> bool {
+    Stat::read(pid).map_or_else(|| exists(pid), |stat| !stat.is_dead())
 }
 
 /// Returns the program name of process `pid`, alive or a zombie.
@@ -27,11 +43,6 @@ pub fn program_name(pid: u32) -> Option<String> {
 /// Returns when process `pid`, alive or a zombie, started, in clock ticks since boot.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)
-}
-
-/// Returns the process group and the session of process `pid`, alive or a zombie.
-pub fn group_and_session(pid: u32) -> Option<(u32, u32)> {
-    Stat::read(pid).map(|stat| (stat.group, stat.session))
 }
 
 /// Returns the parent of process `pid`, alive or a zombie.
@@ -136,9 +147,10 @@ mod tests {
         let live = live_processes().unwrap();
         let found = live.iter().find(|process| process.pid == child.id());
         assert_eq!(found.unwrap().parent, id());
-        assert_eq!(group_and_session(child.id()), group_and_session(id()));
+        assert!(exists(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(!exists(pid));
         assert_eq!(value(), None);
     }
 

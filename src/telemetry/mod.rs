@@ -25,6 +25,7 @@
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
 //! | `table` | the process table, read again only where a process has run |
 //! | `tree` | descendants of a process |
+//! | `status` | what signals have done to a process: `/proc/<pid>/status` |
 //! | `identity` | the identity of processes and of runlog's pid namespace |
 //! | `limits` | cgroup limits |
 //! | `units` | clock ticks, pages, rounding |
@@ -45,6 +46,7 @@ mod sampler;
 mod sampler_tests;
 mod snapshot;
 mod stat;
+mod status;
 mod table;
 mod tree;
 mod units;
@@ -52,12 +54,13 @@ mod units;
 pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
-    LiveProcess, env_value, exists, group_and_session, live_process, live_processes,
-    live_start_ticks, parent, pid_namespace, program_name, start_ticks,
+    LiveProcess, env_value, exists, is_hidden, live_process, live_processes, live_start_ticks,
+    may_be_alive, parent, pid_namespace, program_name, start_ticks,
 };
 pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
+pub use status::{has_default_action, has_pending, is_stopped};
 pub use table::CpuClock;
 pub use tree::descendants;

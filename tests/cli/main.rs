@@ -36,6 +36,7 @@ mod gc_full_var;
 mod gc_race;
 mod gc_safety;
 mod habits;
+mod hidden_processes;
 mod interleavings;
 mod interop;
 mod lease;

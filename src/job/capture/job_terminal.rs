@@ -282,14 +282,14 @@ impl JobTerminal {
         {
             signals::kill(-self.users.group, libc::SIGTTOU);
             let deadline = Instant::now() + STOP_TIMEOUT;
-            while !signals::is_stopped(front) {
+            while telemetry::is_stopped(front) != Some(true) {
                 if Instant::now() >= deadline {
                     // No shell would continue it, so the kernel does not stop it.
                     return;
                 }
                 thread::sleep(STOP_POLL_INTERVAL);
             }
-            while signals::is_stopped(front) {
+            while telemetry::is_stopped(front) == Some(true) {
                 thread::sleep(STOP_POLL_INTERVAL);
             }
         }
@@ -322,7 +322,7 @@ impl TerminalUsers {
         });
         let mut actions = processes.iter();
         processes.is_empty()
-            || actions.any(|process| signals::has_default_action(process.pid, libc::SIGTTOU))
+            || actions.any(|process| telemetry::has_default_action(process.pid, libc::SIGTTOU))
     }
 
     /// Returns whether a shell in the job created this group.

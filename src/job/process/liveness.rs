@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::job::process::job_env::jobs_entry;
+use crate::job::process::process_group::{group_of, session_of};
 use crate::job::process::process_scan::ProcessScan;
 use crate::log::format::payload::ProcessRef;
 use crate::log::{JobState, Stage};
@@ -93,10 +94,9 @@ pub(crate) fn process(pid: u32) -> ProcessRef {
 
 /// Identifies the first process of a job, with its process group and session.
 pub(crate) fn job_process(pid: u32) -> ProcessRef {
-    let found = telemetry::group_and_session(pid);
     ProcessRef {
-        pgid: found.map(|(group, _)| group),
-        sid: found.map(|(_, session)| session),
+        pgid: group_of(pid),
+        sid: session_of(pid),
         ..process(pid)
     }
 }
@@ -181,6 +181,7 @@ fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
     match (process.start_ticks, telemetry::live_start_ticks(pid)) {
         (Some(then), Some(now)) if then == now => ChildLiveness::Alive(pid),
         (None, Some(_)) => ChildLiveness::Unclear(pid),
+        (_, None) if telemetry::is_hidden(pid) => ChildLiveness::Unclear(pid),
         _ => ChildLiveness::Dead(pid),
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod open_file_limit;
 pub(crate) mod output_counters;
 pub(crate) mod passed_signals;
 pub(crate) mod poll;
+pub(crate) mod process_group;
 pub(crate) mod process_handle;
 pub(crate) mod process_scan;
 pub(crate) mod pty;

@@ -216,7 +216,7 @@ impl Child {
                 }
                 Err(_) if failures < MAX_WAIT_RETRIES => {
                     poll_interval = RETRY_INTERVAL;
-                    failures += u32::from(!self.is_alive());
+                    failures += u32::from(!telemetry::may_be_alive(self.claim.pid));
                 }
                 Err(e) => {
                     page.record_exit(step);
@@ -277,10 +277,6 @@ impl Child {
                 None => Err(e),
             },
         }
-    }
-
-    fn is_alive(self) -> bool {
-        telemetry::live_start_ticks(self.claim.pid).is_some()
     }
 }
 

@@ -13,11 +13,13 @@ use super::front_link::{FrontLink, Message};
 use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
 use crate::job::process::fork;
 use crate::job::process::poll::{Readiness, wait_readable};
+use crate::job::process::process_group::group_of;
 use crate::job::process::signals;
 use crate::job::process::signals::{END_SIGNALS, SignalFd};
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
+use crate::telemetry;
 
 /// The time between two checks of the signals of a stopped front.
 const STOPPED_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -171,7 +173,7 @@ impl JobControl {
                 self.page.request_shutdown(arrived.signal);
             }
         }
-        if self.front_is_stopped && signals::has_pending_end(self.front_pid()) {
+        if self.front_is_stopped && telemetry::has_pending(self.front_pid(), &END_SIGNALS) {
             self.continue_front();
         }
         if self.front_is_stopped && self.is_orphaned() {
@@ -265,7 +267,7 @@ impl JobControl {
         let front = self.front_pid();
         TerminalUsers {
             front,
-            group: signals::group_of(front).unwrap_or_default(),
+            group: group_of(front).map_or(0, |group| group as i32),
         }
     }
 

@@ -9,6 +9,7 @@ use rustix::process::{getpgrp, getpid, getsid};
 use crate::job::process::fork;
 use crate::job::process::job_tree::{daemons, nested_runs};
 use crate::job::process::passed_signals::PassedSignal;
+use crate::job::process::process_group::{group_of, session_of};
 use crate::job::process::signals;
 use crate::job::process::signals::ReceivedSignal;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
@@ -72,14 +73,9 @@ impl SignalTarget {
         let Self::Terminal(group) = self else {
             return false;
         };
-        let ids = telemetry::group_and_session;
-        match (telemetry::parent(front).and_then(ids), ids(front)) {
-            (Some((parent_group, parent_session)), Some((_, session))) => {
-                parent_session != session || parent_group == group as u32
-            }
-            (_, None) => false,
-            (None, Some(_)) => true,
-        }
+        telemetry::parent(front).is_some_and(|parent| {
+            session_of(parent) != session_of(front) || group_of(parent) == Some(group as u32)
+        })
     }
 }
 
@@ -165,7 +161,7 @@ impl Forwarder {
             SignalTarget::Group(group) => {
                 signals::kill(-group, signal);
                 // It may have left the group for its own session.
-                if signals::group_of(claim.pid).is_some_and(|of| of != group) {
+                if group_of(claim.pid).is_some_and(|of| of != group as u32) {
                     signals::kill(claim.pid as i32, signal);
                 }
             }
@@ -177,7 +173,7 @@ impl Forwarder {
         };
         send(signal);
         // A stopped job would not receive it. A running one must not get an additional signal.
-        if signal == libc::SIGTERM && signals::is_stopped(claim.pid) {
+        if signal == libc::SIGTERM && telemetry::is_stopped(claim.pid) != Some(false) {
             send(libc::SIGCONT);
         }
     }
@@ -239,7 +235,7 @@ impl Forwarder {
     pub(super) fn continue_stopped(&self) {
         let group = self.target.group() as u32;
         for process in self.descendants() {
-            if process.group == group && signals::is_stopped(process.pid) {
+            if process.group == group && telemetry::is_stopped(process.pid) != Some(false) {
                 signals::kill(process.pid as i32, libc::SIGCONT);
             }
         }
@@ -259,7 +255,7 @@ impl Forwarder {
     /// Returns whether the process of `claim`, which has ended, left behind a process in its
     /// session. A daemon has left the session.
     pub(super) fn has_left_behind(&self, claim: Claim) -> bool {
-        let of_job = telemetry::group_and_session(claim.pid).map(|(_, session)| session);
+        let of_job = session_of(claim.pid);
         let mut left_behind = self.descendants().into_iter();
         left_behind.any(|process| process.pid != claim.pid && Some(process.session) == of_job)
     }
@@ -272,10 +268,9 @@ impl Forwarder {
         if let Some(claim) = live
             && found.iter().all(|process| process.pid != claim.pid)
         {
-            found.extend(telemetry::live_process(claim.pid));
+            found.push(telemetry::live_process(claim.pid).unwrap_or_else(|| hidden(claim.pid)));
             found.extend(telemetry::descendants(claim.pid));
         }
-        let session_of = |pid| telemetry::group_and_session(pid).map(|(_, session)| session);
         // The job may have started its own session, which others may be in after its end.
         let first = self.page.claimed().map_or(0, |claim| claim.pid);
         let sessions = [std::process::id(), first].map(session_of);
@@ -288,6 +283,19 @@ impl Forwarder {
             pid != self.supervisor && !self.page.is_reader(pid) && !daemons.contains(&pid)
         });
         found
+    }
+}
+
+/// Describes the first process of a step that `/proc` does not show. Its pid is not reused until
+/// it is reaped.
+fn hidden(pid: u32) -> LiveProcess {
+    LiveProcess {
+        pid,
+        parent: 0,
+        group: group_of(pid).unwrap_or(0),
+        session: session_of(pid).unwrap_or(0),
+        start_ticks: 0,
+        name: String::new(),
     }
 }
 

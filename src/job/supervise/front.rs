@@ -24,6 +24,7 @@ use crate::job::process::signals::{END_SIGNALS, ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
+use crate::telemetry;
 
 /// How often the front checks everything that it watches, in case a signal is lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -300,7 +301,8 @@ impl Front {
     /// Stops this process if the job is stopped. The shell may have continued both before the
     /// supervisor recorded the stop.
     fn stop_with_job(&self) {
-        let stopped = |claim: Claim| signals::is_stopped(claim.pid);
+        // If the job is hidden, the recorded stop is all that is known.
+        let stopped = |claim: Claim| telemetry::is_stopped(claim.pid) != Some(false);
         if let Some(signal) = self.page.take_stop()
             && self.page.claimed().is_some_and(stopped)
         {
