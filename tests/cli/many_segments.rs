@@ -68,12 +68,14 @@ fn job_keeps_open_file_limit() {
 fn job_runs_with_low_limit_on_open_files() {
     let env = TestEnv::new();
     let job = "sh -c 'echo out; echo err >&2; exit 3'";
-    for limit in [24, 26, 28, 32, 40] {
-        let script = format!("ulimit -n {limit}; exec \"$RUNLOG\" run -- {job}");
-        let output = env.sh(&script);
-        assert_eq!(output.code, 3, "{limit}: {}", output.stderr());
-        assert_eq!(output.stdout(), "out\n", "{limit}");
-        assert!(output.stderr().contains("\nerr\n"), "{limit}");
+    for tty in ["never", "always"] {
+        for limit in 24..32 {
+            let script = format!("ulimit -n {limit}; exec \"$RUNLOG\" run --tty {tty} -- {job}");
+            let output = env.sh(&script);
+            assert_eq!(output.code, 3, "{tty} {limit}: {}", output.stderr());
+            assert_eq!(output.stdout(), "out\n", "{tty} {limit}");
+            assert!(output.stderr().contains("\nerr\n"), "{tty} {limit}");
+        }
     }
     // Without descriptors for its pipes, the log says that it lacks the output.
     let mut runs = env.runs();
@@ -81,4 +83,24 @@ fn job_runs_with_low_limit_on_open_files() {
     let failed = &env.events_of_type(&runs[0], "job_failed")[0];
     let why = failed["output"]["truncated"].as_str().unwrap();
     assert!(why.contains("Too many open files"), "{why}");
+}
+
+#[test]
+fn attempts_do_not_add_up_to_open_files() {
+    for tty in ["never", "always"] {
+        let env = TestEnv::new();
+        let options = format!("--tty {tty} --retries 40 --retry-delay 0");
+        let output = env.sh(&format!(
+            "ulimit -n 50; exec \"$RUNLOG\" run -q {options} -- false"
+        ));
+        assert_eq!(output.code, 1, "{}", output.stderr());
+        let failed = env.events_of_type(&env.only_run(), "job_failed");
+        assert_eq!(failed.len(), 41, "{tty}");
+        assert_eq!(failed[40]["error"]["kind"], "exit", "{}", failed[40]);
+        assert!(
+            failed[40]["output"]["truncated"].is_null(),
+            "{}",
+            failed[40]
+        );
+    }
 }

@@ -233,7 +233,7 @@ impl Capture {
             .map(|pump| pump.poll_end.as_fd())
             .collect();
         let ready = events.wait_for_events(&fds, limit);
-        for (pump, ready) in std::mem::take(&mut self.silent).into_iter().zip(ready) {
+        for (mut pump, ready) in std::mem::take(&mut self.silent).into_iter().zip(ready) {
             match ready {
                 Readiness::Idle if pump.is_reader_gone() => pump.close_stream(),
                 Readiness::Idle => self.silent.push(pump),
@@ -245,8 +245,12 @@ impl Capture {
                         self.silent.push(pump);
                     }
                 }
-                // The job closed the stream without printing anything.
-                Readiness::HungUp => {}
+                // The job has closed the stream.
+                Readiness::HungUp => {
+                    if pump.stream.has_left_over() {
+                        pump.step(&mut new_buffer());
+                    }
+                }
             }
         }
     }
@@ -308,6 +312,15 @@ impl Capture {
     /// Returns a descriptor that is ready (hung up) when everything is passed on.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
+    }
+}
+
+impl Drop for Capture {
+    /// Ends the threads of a capture that was not drained, because its command was not started.
+    fn drop(&mut self) {
+        for stream in &self.streams {
+            stream.close(|| {});
+        }
     }
 }
 

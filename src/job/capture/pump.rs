@@ -110,11 +110,7 @@ impl Pump {
 
     /// Closes runlog's end of the pipe, so that the job ends as without runlog.
     pub(crate) fn close_stream(&self) {
-        lock(&self.stream.pipe).fd = None;
-        if let Some(terminal) = &self.stream.terminal {
-            terminal.close();
-        }
-        (self.on_reader_gone)(self.stream.id);
+        self.stream.close(|| (self.on_reader_gone)(self.stream.id));
     }
 
     /// Returns whether the reader has closed its end.

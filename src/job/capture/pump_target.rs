@@ -73,6 +73,18 @@ impl PumpTarget {
         lock(&self.pipe).fd.as_ref().map(|fd| fd.try_clone())
     }
 
+    /// Closes runlog's end of the pipe, if it is still open, and then calls `closed`. Only after
+    /// that can the pipe be drained, and replaced by the pipe of the next step.
+    pub(super) fn close(&self, closed: impl FnOnce()) {
+        let mut pipe = lock(&self.pipe);
+        if pipe.fd.take().is_some() {
+            if let Some(terminal) = &self.terminal {
+                terminal.close();
+            }
+            closed();
+        }
+    }
+
     /// Returns whether a process can still write to the pipe.
     pub(crate) fn is_held_open(&self) -> bool {
         let fd = &lock(&self.pipe).fd;
@@ -140,23 +152,15 @@ impl PumpTarget {
         });
         let mut buf = new_buffer();
         let longest = buf.len();
-        let mut held_open = pipe.fd.is_some() && left == 0;
         while let Some(fd) = pipe.fd.as_ref().filter(|_| left > 0) {
             if self.pass_on == Passthrough::No && sink.can_move() {
                 match sink.splice(self.id, fd) {
-                    Some(0) => {
-                        held_open = false;
-                        break;
-                    }
+                    Some(0) => break,
                     Some(n) => {
                         left = left.saturating_sub(n);
-                        held_open = left == 0;
                         continue;
                     }
-                    None if sink.can_move() => {
-                        held_open = true;
-                        break;
-                    }
+                    None if sink.can_move() => break,
                     // The kernel cannot move the bytes, so read them.
                     None => {}
                 }
@@ -166,24 +170,17 @@ impl PumpTarget {
             let got = match rustix::io::read(fd, part) {
                 Ok((got @ [_, ..], _)) => got,
                 Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {
-                    held_open = true;
-                    break;
-                }
-                Ok(_) | Err(_) => {
-                    held_open = false;
-                    break;
-                }
+                Ok(_) | Err(_) => break,
             };
             left -= got.len();
-            held_open = left == 0;
             sink.store(self.id, got);
             if self.pass_on != Passthrough::No {
                 pipe.left_over.extend_from_slice(got);
             }
         }
-        let fd = self.end_drain(&mut pipe, sink).filter(|_| held_open);
-        fd.map_or(Drained::Closed, Drained::HeldOpen)
+        let fd = self.end_drain(&mut pipe, sink);
+        let held_open = fd.filter(|fd| !is_hung_up(fd.as_fd()));
+        held_open.map_or(Drained::Closed, Drained::HeldOpen)
     }
 
     /// Ends the stream after the rest of its pipe was stored. Returns the pipe.
@@ -215,6 +212,8 @@ impl PumpTarget {
             pipe.left_over.append(&mut printed);
         }
         let fd = self.end_drain(&mut pipe, sink).filter(|_| held_open);
+        // Its descriptors may outlive this attempt, because a slow reader delays its thread.
+        terminal.close();
         fd.map_or(Drained::Closed, Drained::HeldOpen)
     }
 
@@ -235,5 +234,64 @@ impl PumpTarget {
             return Err(Errno::BADF);
         }
         Ok(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::super::output_file::OutputTarget;
+    use super::*;
+    use crate::log::Lease;
+    use crate::volume::{Dir, JobId};
+
+    /// Drains a pipe that is full of bytes. Returns the target and the end of its stream.
+    fn drained(is_moved: bool) -> (PumpTarget, Drained) {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(tmp.path()).unwrap();
+        let job: JobId = "x".parse().unwrap();
+        let page = SupervisionPage::map().unwrap();
+        let target = OutputTarget {
+            lease: Lease::hold(&dir, &job).unwrap().unwrap(),
+            index: Some(dir.append("x.out.idx").unwrap()),
+            indexed: 0,
+            limit: (!is_moved).then_some(u64::MAX),
+            on_unstored: None,
+            relay: None,
+        };
+        let mut file = OutputFile::new(target, None, page);
+        let (read, write) = pipe().unwrap();
+        rustix::io::ioctl_fionbio(&read, true).unwrap();
+        let capacity = rustix::pipe::fcntl_getpipe_size(&read).unwrap();
+        rustix::io::write(&write, &vec![b'x'; capacity]).unwrap();
+        drop(write);
+        let target = PumpTarget {
+            id: StreamId::Stdout,
+            pass_on: Passthrough::No,
+            watched: None,
+            masker: None,
+            page,
+            draining: AtomicU64::new(0),
+            pipe: Mutex::new(Pipe::new(Arc::new(read))),
+            terminal: None,
+        };
+        let end = target.drain(&mut file);
+        assert_eq!(file.output().captured_bytes, capacity as u64);
+        (target, end)
+    }
+
+    #[test]
+    fn full_pipe_without_writer_is_not_held_open() {
+        for is_moved in [false, true] {
+            let (_, end) = drained(is_moved);
+            assert!(matches!(end, Drained::Closed), "moved: {is_moved}");
+        }
+    }
+
+    #[test]
+    fn reader_of_drained_stream_is_not_missed() {
+        let (target, _) = drained(false);
+        target.close(|| panic!("the front would close the pipe of the next step"));
     }
 }

@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::pipe::{PipeFlags, pipe_with};
+
 use super::child::{Child, ChildStdin, EndCause, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
 use super::outcome::{JobEnd, describe, record_oom_kills};
@@ -20,7 +22,7 @@ use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough};
 use crate::job::process::job_env::{
     JOB_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, RUN_VARIABLE, jobs_entry,
 };
-use crate::job::process::poll::Readiness;
+use crate::job::process::poll::{Readiness, is_hung_up};
 use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::RunLog;
@@ -192,12 +194,16 @@ impl Supervisor<'_> {
 
     /// Creates the pipes of a command, and keeps runlog's ends.
     fn capture(&mut self, pass_on: Passthrough) -> io::Result<Streams> {
+        // A job may have many attempts, and each of them holds descriptors.
+        self.captures.retain(|capture| !is_hung_up(capture.ended()));
         let on_reader_gone = self.on_reader_gone();
         let options = self.capture_options(pass_on, &on_reader_gone);
         let (capture, ChildPipes { stdout, stderr }) = Capture::start(&options)?;
+        let pipes = capture.pipes()?;
+        // The start of the command needs as many: a pipe for its error, and its stdin.
+        drop((pipe_with(PipeFlags::CLOEXEC)?, stream::null()?));
         let terminals = capture.terminals();
         if let Some(link) = self.control.link() {
-            let pipes = capture.pipes()?;
             let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
             // A front that has exited no longer needs them.
             link.send_pipes(&pipes).ok();
