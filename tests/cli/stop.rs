@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::support::env::{TestEnv, wait_until};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::env::{TestEnv, pid_of, wait_until};
 use crate::support::process::wait_until_dead;
 
 #[test]
@@ -91,6 +93,24 @@ fn stop_cancels_retries_and_runs_rollback() {
     job.wait();
     assert!(env.exists("undone"));
     assert_eq!(env.events_of_type("it", "job_started").len(), 1);
+}
+
+#[test]
+fn stop_reaches_job_of_killed_front() {
+    let env = TestEnv::new();
+    let script = "trap 'touch asked; exit 7' TERM; touch ready; while :; do sleep 0.01; done";
+    let run = ["run", "-q", "--detach", "-n", "it", "--retries", "5"];
+    env.ok(&[&run[..], &["--", "sh", "-c", script]].concat());
+    env.wait_for_file("ready");
+    let front = env.event("job_submitted")["front"]["pid"].as_i64().unwrap();
+    kill_process(pid_of(front), Signal::KILL).unwrap();
+    wait_until_dead(u32::try_from(front).unwrap());
+    env.ok(&["stop", "it", "--kill-after", "60"]);
+    assert!(env.exists("asked"));
+    let failed = env.event("job_failed");
+    assert_eq!(failed["exit_code"], 7);
+    assert_eq!(failed["signals"][0]["signal"], "SIGTERM");
+    env.event("job_started");
 }
 
 #[test]

@@ -207,6 +207,10 @@ impl JobControl {
         // Descendants of the job no longer descend from it.
         self.forwarder.root = std::process::id();
         set_child_subreaper(Some(getpid())).ok();
+        // No other process receives the signals any longer. Those that wait are read too.
+        if let Ok(signals) = SignalFd::block() {
+            self.signals = signals;
+        }
     }
 
     fn handle_child(&mut self) {
