@@ -261,3 +261,71 @@ fn snapshots_are_retaken_on_slow_disk() {
         assert!(taken > submitted["ts"].as_str().unwrap(), "{started}");
     }
 }
+
+/// A shell function that lets the log of the run `it` grow no more.
+const FILL: &str = "fill() {
+    until grep -q job_started .omne/var/runs/it/events.jsonl; do sleep 0.01; done
+    prlimit --pid $PPID --fsize=$(stat -c %s .omne/var/runs/it/events.jsonl):unlimited
+}";
+const DRAIN: &str = "prlimit --pid $PPID --fsize=unlimited";
+
+#[test]
+fn event_that_cannot_be_written_precedes_next_one() {
+    let env = TestEnv::new();
+    let run = [
+        "run",
+        "--run",
+        "it",
+        "--close",
+        "--rollback",
+        "touch undone",
+    ];
+    let script = format!("{FILL}; fill; exit 3");
+    let job = ["--on-failure", DRAIN, "--", "sh", "-c", &script];
+    let output = env.run(&[&run[..], &job].concat());
+    assert_eq!(output.code, 3, "{}", output.stderr());
+    let stderr = output.stderr();
+    assert!(
+        stderr.contains("the end of the job is not in the log"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("the rollback was not run"), "{stderr}");
+    assert!(!env.exists("undone"));
+    assert!(
+        env.types("it")
+            .ends_with(&["job_failed", "hook_ended"].map(str::to_owned))
+    );
+    assert_eq!(env.event("job_failed")["exit_code"], 3);
+    env.ok(&["replay", "it", "--verify"]);
+}
+
+#[test]
+fn failed_attempt_that_cannot_be_written_precedes_next_one() {
+    let env = TestEnv::new();
+    let run = [
+        "run",
+        "--run",
+        "it",
+        "--close",
+        "--retries",
+        "1",
+        "--retry-delay",
+        "0",
+    ];
+    let script = format!("{FILL}; test -e again && {DRAIN} || fill; touch again; exit 3");
+    let output = env.run(&[&run[..], &["--", "sh", "-c", &script]].concat());
+    assert_eq!(output.code, 3, "{}", output.stderr());
+    let stderr = output.stderr();
+    assert!(
+        stderr.contains("a failed attempt is not in the log"),
+        "{stderr}"
+    );
+    let jobs: Vec<_> = env
+        .types("it")
+        .into_iter()
+        .filter(|it| it.starts_with("job_"))
+        .collect();
+    let attempts = ["job_started", "job_failed", "job_started", "job_failed"];
+    assert!(jobs.ends_with(&attempts.map(str::to_owned)), "{jobs:?}");
+    env.ok(&["replay", "it", "--verify"]);
+}

@@ -1,40 +1,48 @@
 //! Appending the last events of a job, which cannot be appended later.
 
-use std::time::{Duration, Instant};
-
 use super::supervisor::Supervisor;
 use crate::job::spec::job_spec::AfterJob;
-use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, StorageError};
+use crate::log::{
+    AppendError, Batch, Close, Draft, DraftError, Durability, EventType, LogView, StorageError,
+};
 use crate::volume::error_chain;
 
-/// How long to wait for the lock between two checks for signals.
-const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum number of retries of the last event of a job after an error.
 const MAX_END_RETRIES: u32 = 3;
 
 impl Supervisor<'_> {
-    /// Appends events that cannot be appended later, and retries if the error allows it. Returns
-    /// the jobs that kept the run open; `None` if the events may not be in the log.
+    /// Appends an event that cannot be appended later; see [`Supervisor::append_unwritten`].
     pub(crate) fn append_terminal(
         &mut self,
         what: &str,
-        mut make: impl FnMut(LogView) -> Result<Batch, AppendError>,
+        draft: Result<Draft, DraftError>,
+        close: Close,
     ) -> Option<Vec<String>> {
-        // After a short write, a retry must leave out the events that are in the log.
-        let mut in_log = 0;
-        let deadline = Instant::now() + EventType::JobFailed.lock_budget();
-        let mut tries = 0;
-        loop {
-            let appended = self
-                .log
-                .append_with(Durability::Power, LOCK_POLL_INTERVAL, |view| {
-                    let mut batch = make(view)?;
-                    batch.drafts.drain(..in_log.min(batch.drafts.len()));
-                    Ok(batch)
-                });
-            if let Err(AppendError::Partial { written, .. }) = &appended {
-                in_log += *written;
+        match draft {
+            Ok(draft) => self.unwritten.push(draft),
+            Err(e) => {
+                (self.on_warning)(&format!("{what} is not in the log: {}", error_chain(&e)));
+                return None;
             }
+        }
+        self.append_unwritten(what, close)
+    }
+
+    /// Appends the events that are not in the log yet, and retries if the error allows it. Not even
+    /// a signal shortens the wait for the lock. Returns the jobs that kept the run open; `None` if
+    /// the events may not be in the log.
+    pub(crate) fn append_unwritten(&mut self, what: &str, close: Close) -> Option<Vec<String>> {
+        let mut tries = 0;
+        let failed = loop {
+            let unwritten = &self.unwritten;
+            let budget = EventType::JobFailed.lock_budget();
+            let appended = self.log.append_with(Durability::Power, budget, |view| {
+                Ok(Batch {
+                    drafts: unwritten.drafts(),
+                    close: close_if_open(close, view),
+                })
+            });
+            self.unwritten.remove_written(&appended);
             match appended {
                 Ok(appended) => {
                     if let Some(lost) = appended.lost {
@@ -47,31 +55,31 @@ impl Supervisor<'_> {
                     }
                     return Some(appended.unfinished);
                 }
-                // A signal can cancel the wait between two attempts to get the lock.
-                Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
-                    if Instant::now() < deadline && self.control.shutdown_requested().is_none() => {
-                }
                 Err(
                     AppendError::Partial { .. }
                     | AppendError::NotWritten(StorageError::NoSpace { .. } | StorageError::Volume(_)),
                 ) if tries < MAX_END_RETRIES => {
                     tries += 1;
                 }
-                Err(e @ AppendError::NotDurable(_)) => {
-                    (self.on_warning)(&format!("{what}: {}", error_chain(&e)));
-                    return None;
-                }
-                Err(e) => {
-                    let what = if in_log > 0 {
-                        "the close of the run"
-                    } else {
-                        what
-                    };
-                    (self.on_warning)(&format!("{what} is not in the log: {}", error_chain(&e)));
-                    return None;
-                }
+                Err(e) => break e,
             }
+        };
+        if matches!(failed, AppendError::NotDurable(_)) {
+            (self.on_warning)(&format!("{what}: {}", error_chain(&failed)));
+            return None;
         }
+        let what = if self.unwritten.is_empty() {
+            "the close of the run"
+        } else {
+            what
+        };
+        (self.on_warning)(&format!(
+            "{what} is not in the log: {}",
+            error_chain(&failed)
+        ));
+        // A rollback whose start is not in the log does not run.
+        self.unwritten.discard(EventType::JobRollbackStarted);
+        None
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::append_terminal::{close_if_open, close_policy};
+use super::append_terminal::close_policy;
 use super::child::{Child, ExitedChild, Timeout};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
@@ -20,8 +20,8 @@ use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::retry_policy::random_fraction;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, ProcessRef};
-use crate::log::{AppendError, Batch, Close, Durability, JobState};
-use crate::telemetry::Snapshots;
+use crate::log::{AppendError, Close, Durability, JobState};
+use crate::telemetry::{PendingSnapshots, Snapshots};
 use crate::volume::error_chain;
 
 /// The job, with the state that its events share.
@@ -57,16 +57,12 @@ impl Supervisor<'_> {
     /// Continues a job that is already in the log.
     pub(super) fn resume_job(
         &mut self,
-        job: &Job,
+        job: Job,
         known: &JobState,
         pipes: [Option<OwnedFd>; 2],
         on_started: OnStarted,
     ) -> Outcome {
         self.inherit_pipes(pipes);
-        let job = Job {
-            events: job.events.clone(),
-            program: job.program.clone(),
-        };
         let claimed = self.control.page.claimed();
         if known.stage.is_terminal() {
             return self.resume_end(&job.events, known, claimed);
@@ -86,13 +82,7 @@ impl Supervisor<'_> {
         }
         // The attempt was to be retried.
         self.control.acknowledge(claim);
-        match self.pause(claim.step) {
-            Some(signal) => {
-                let last = self.canceled_retry(claim.step, signal);
-                self.conclude(&job.events, last)
-            }
-            None => self.attempts(job, claim.step + 1, None, on_started),
-        }
+        self.attempts(job, claim.step + 1, None, on_started)
     }
 
     /// Continues after the last event of the job.
@@ -106,7 +96,7 @@ impl Supervisor<'_> {
         if let Some(claim) = claimed.filter(|claim| claim.step != ROLLBACK_STEP) {
             self.control.acknowledge(claim);
         }
-        let has_started = !matches!(end, JobEnd::NotStarted(_));
+        let has_started = claimed.is_some() && !matches!(end, JobEnd::NotStarted(_));
         let due = known.error.is_some() && has_started;
         let rollback = known.rollback.as_ref().filter(|r| due && !r.ended);
         let unfinished =
@@ -119,9 +109,7 @@ impl Supervisor<'_> {
                 rolled_back.unfinished
             } else {
                 let close = close_policy(self.spec.after);
-                self.append_terminal("the close of the run", |view| {
-                    Ok(Batch::only(close_if_open(close, view)))
-                })
+                self.append_unwritten("the close of the run", close)
             };
         Outcome {
             end,
@@ -141,57 +129,72 @@ impl Supervisor<'_> {
         let mut attempt = first;
         let mut last_end = None;
         loop {
-            let started = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
-            let ran = self.attempt(&job, attempt, running.take(), started);
-            let (end, mut event, interrupted, after, claim) = match ran {
-                Ok((ended, after)) => {
-                    let (end, event) = self.describe(&ended, attempt);
-                    (end, event, ended.interrupted, after, Some(ended.claim))
-                }
-                Err(error) => {
-                    let event = JobEnded {
-                        error: Some(error.clone()),
-                        ..JobEnded::default()
-                    };
-                    // An earlier attempt did run, so its end is reported to the caller.
-                    let end = last_end.take().unwrap_or(JobEnd::NotStarted(error));
-                    (end, event, true, self.snapshot(), None)
-                }
-            };
-            let failed = event.error.is_some();
-            let retry = self.spec.retry.retries(attempt, &event) && !self.control.is_abandoned();
-            if failed && !interrupted && retry {
-                let delay = self.spec.retry.delay_after(attempt, random_fraction());
-                self.control.page.record_retry(attempt, delay);
-                event.retry_in_ms = Some(millis(delay));
-                self.retry_later(&job.events, &event, &after);
-                if let Some(claim) = claim {
-                    self.control.acknowledge(claim);
-                }
-                if let Some(signal) = self.pause(attempt) {
-                    let last = self.canceled_retry(attempt, signal);
+            if running.is_none() {
+                if let Some(signal) = self.pause(attempt - 1) {
+                    let last = self.canceled_start(attempt - 1, signal);
                     return self.conclude(&job.events, last);
                 }
-                attempt += 1;
-                last_end = Some(end);
-                job.events.before = self.snapshot();
-                continue;
+                if last_end.is_some() {
+                    job.events.before = self.snapshot();
+                }
             }
-            let last = LastAttempt {
-                end,
-                event,
-                after,
-                claim,
+            let started = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
+            let (ended, after) = match self.attempt(&job, attempt, running.take(), started) {
+                Ok(ran) => ran,
+                Err(error) => {
+                    let last = self.not_started(attempt, error, last_end);
+                    return self.conclude(&job.events, last);
+                }
             };
-            return self.conclude(&job.events, last);
+            let (end, mut event) = self.describe(&ended, attempt);
+            let retries = event.error.is_some()
+                && !ended.interrupted
+                && self.spec.retry.retries(attempt, &event)
+                && !self.control.is_abandoned();
+            if !retries {
+                let last = LastAttempt {
+                    end,
+                    event,
+                    after,
+                    claim: Some(ended.claim),
+                };
+                return self.conclude(&job.events, last);
+            }
+            let delay = self.spec.retry.delay_after(attempt, random_fraction());
+            self.control.page.record_retry(attempt, delay);
+            event.retry_in_ms = Some(millis(delay));
+            self.retry_later(&job.events, &event, &after);
+            self.control.acknowledge(ended.claim);
+            attempt += 1;
+            last_end = Some(end);
         }
     }
 
-    /// Returns the end of a job whose next attempt a signal canceled.
-    fn canceled_retry(&self, attempt: u32, signal: i32) -> LastAttempt {
+    /// Returns the end of a job whose attempt after this one a signal canceled. 0 stands for none.
+    fn canceled_start(&self, attempt: u32, signal: i32) -> LastAttempt {
+        let event = canceled(attempt, signal);
+        let never_started = event.error.clone().filter(|_| attempt == 0);
         LastAttempt {
-            end: JobEnd::Canceled(signal),
-            event: canceled(attempt, signal),
+            end: never_started.map_or(JobEnd::Canceled(signal), JobEnd::NotStarted),
+            event,
+            after: self.snapshot(),
+            claim: None,
+        }
+    }
+
+    /// Returns the end of a job with an attempt that could not be started or awaited, after an
+    /// earlier one that ended like `earlier`.
+    fn not_started(&self, attempt: u32, error: JobError, earlier: Option<JobEnd>) -> LastAttempt {
+        if earlier.is_some() {
+            // The caller gets the end of the attempt that did run.
+            (self.on_warning)(&format!("attempt {attempt}: {}", error.message));
+        }
+        LastAttempt {
+            end: earlier.unwrap_or_else(|| JobEnd::NotStarted(error.clone())),
+            event: JobEnded {
+                error: Some(error),
+                ..JobEnded::default()
+            },
             after: self.snapshot(),
             claim: None,
         }
@@ -218,12 +221,8 @@ impl Supervisor<'_> {
         if let Some(why) = event.output.as_ref().and_then(|o| o.truncated.as_ref()) {
             (self.on_warning)(why);
         }
-        let mut unfinished = self.append_terminal("the end of the job", |view| {
-            Ok(Batch {
-                drafts: vec![events.ended(&event, &after)?],
-                close: close_if_open(close, view),
-            })
-        });
+        let ended = events.ended(&event, &after);
+        let mut unfinished = self.append_terminal("the end of the job", ended, close);
         // Reap it only now: until this point, another supervisor could have needed its exit status.
         if let Some(claim) = claim {
             self.control.acknowledge(claim);
@@ -238,11 +237,14 @@ impl Supervisor<'_> {
         }
     }
 
-    fn retry_later(&self, events: &JobEvents, event: &JobEnded, after: &Snapshots) {
+    fn retry_later(&mut self, events: &JobEvents, event: &JobEnded, after: &Snapshots) {
         let written = events
             .ended(event, after)
             .map_err(AppendError::from)
-            .and_then(|draft| self.log.append(&[draft], Durability::Process));
+            .and_then(|draft| {
+                self.unwritten.push(draft);
+                self.unwritten.append(&self.log, || Durability::Process)
+            });
         match written {
             Ok(appended) => {
                 if let Some(lost) = appended.lost {
@@ -279,10 +281,6 @@ impl Supervisor<'_> {
         running: Option<RunningAttempt>,
         on_started: OnStarted,
     ) -> Result<(ExitedChild, Snapshots), JobError> {
-        let canceled = |e: io::Error| JobError {
-            kind: ErrorKind::Canceled,
-            message: format!("runlog cannot start the job: {e}"),
-        };
         let sampling = self.spec.sample.map(|interval| Sampling {
             probe: Arc::clone(&self.probe),
             interval,
@@ -290,21 +288,35 @@ impl Supervisor<'_> {
         let recorder = Recorder::start(
             Arc::clone(&self.log),
             job.events.clone(),
+            &mut self.unwritten,
             sampling,
             on_started,
             Arc::clone(&self.on_warning),
         )
-        .map_err(canceled)?;
+        .map_err(cannot_start)?;
+        let ran = self.run_attempt(job, attempt, running, &recorder);
+        self.unwritten = recorder.finish();
+        let (ended, after) = ran?;
+        Ok((ended, after.wait()))
+    }
+
+    fn run_attempt(
+        &mut self,
+        job: &Job,
+        attempt: u32,
+        running: Option<RunningAttempt>,
+        recorder: &Recorder,
+    ) -> Result<(ExitedChild, PendingSnapshots), JobError> {
         let (child, is_recorded) = if let Some(running) = running {
-            self.resume(attempt, Passthrough::Apart).map_err(canceled)?;
+            self.resume(attempt, Passthrough::Apart)
+                .map_err(cannot_start)?;
             (running.child, running.is_recorded)
         } else {
             let command = command(self.spec, &job.program);
             match self.spawn(command, Passthrough::Apart, attempt) {
                 Ok(child) => (child, false),
-                Err(SpawnError::Setup(e)) => return Err(canceled(e)),
+                Err(SpawnError::Setup(e)) => return Err(cannot_start(e)),
                 Err(SpawnError::Command(e)) => {
-                    recorder.finish();
                     let name = self.spec.argv.first().cloned().unwrap_or_default();
                     let file = self.spec.start_dir().join(&job.program);
                     return Err(spawn_error(&name.to_string_lossy(), &file, &e));
@@ -334,12 +346,18 @@ impl Supervisor<'_> {
         // to wait for a sync at the same time.
         recorder.wait_until_written();
         let after = self.begin_snapshot();
-        recorder.finish();
         let ended = ended.map_err(|e| JobError {
             kind: ErrorKind::Lost,
             message: format!("cannot determine how the job ended: {e}"),
         })?;
-        Ok((ended, after.wait()))
+        Ok((ended, after))
+    }
+}
+
+fn cannot_start(e: io::Error) -> JobError {
+    JobError {
+        kind: ErrorKind::Canceled,
+        message: format!("runlog cannot start the job: {e}"),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::job_spec::Hooks;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
-use crate::log::{Batch, Close, DraftError, EventType, Item, Reader};
+use crate::log::{Close, EventType, Item, Reader};
 use crate::telemetry;
 use crate::volume::JobId;
 
@@ -174,13 +174,7 @@ impl Supervisor<'_> {
         if let Some(error) = &event.error {
             (self.on_warning)(&format!("the hook {}: {}", hook.name, error.message));
         }
-        self.append_terminal("the end of a hook", |_| {
-            let draft: Result<_, DraftError> = events.hook_ended(&event);
-            Ok(Batch {
-                drafts: vec![draft?],
-                close: Close::No,
-            })
-        });
+        self.append_terminal("the end of a hook", events.hook_ended(&event), Close::No);
         let state = page.hooks.state(hook.slot);
         page.hooks.record(hook.slot);
         // Reap it only now: until this point, another supervisor could have needed its exit status.

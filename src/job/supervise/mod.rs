@@ -27,3 +27,4 @@ pub(crate) mod supervisor;
 pub(crate) mod supervisor_env;
 pub(crate) mod unlogged;
 mod unsupervised;
+pub(crate) mod unwritten;

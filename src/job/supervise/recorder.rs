@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::job_events::JobEvents;
+use super::unwritten::Unwritten;
 use crate::job::capture::stream::OnWarning;
 use crate::log::format::payload::JobStarted;
-use crate::log::{AppendError, Appended, Durability, RunLog};
+use crate::log::{AppendError, Appended, Durability, EventType, RunLog};
 use crate::telemetry::Probe;
 use crate::volume::error_chain;
 
@@ -47,20 +48,23 @@ pub(crate) struct Recorder {
     started: Option<Sender<Started>>,
     /// Hangs up when the start is written, or cannot be.
     written: Receiver<Infallible>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Unwritten>>,
 }
 
 impl Recorder {
-    /// Starts the thread, which waits for [`Recorder::started`].
+    /// Starts the thread, which waits for [`Recorder::started`], and then writes the `unwritten`
+    /// events first.
     pub(crate) fn start(
         log: Arc<RunLog>,
         events: JobEvents,
+        unwritten: &mut Unwritten,
         sampling: Option<Sampling>,
         on_started: OnStarted,
         on_warning: OnWarning,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<Started>();
         let (written_sender, when_written) = mpsc::channel();
+        let mut queue = std::mem::take(unwritten);
         let work = move || {
             let report_lost = |appended: &Appended| {
                 if let Some(lost) = &appended.lost {
@@ -68,7 +72,7 @@ impl Recorder {
                 }
             };
             let Ok((pid, event)) = receiver.recv() else {
-                return;
+                return queue;
             };
             let notify = move || drop::<Sender<Infallible>>(written_sender);
             let written = match event {
@@ -81,7 +85,8 @@ impl Recorder {
                     .started(&event)
                     .map_err(AppendError::from)
                     .and_then(|draft| {
-                        log.append_with_callback(&[draft], || {
+                        queue.push(draft);
+                        queue.append(&log, || {
                             notify();
                             durability(sync, &receiver)
                         })
@@ -96,7 +101,7 @@ impl Recorder {
             }
             on_started(written.as_ref().copied());
             let Some(Sampling { probe, interval }) = sampling else {
-                return;
+                return queue;
             };
             let mut next = Instant::now() + interval;
             let mut is_reported = false;
@@ -111,7 +116,11 @@ impl Recorder {
                 let written = events
                     .sampled(&tree, &probe.probes(SAMPLE_TIMEOUT))
                     .map_err(AppendError::from)
-                    .and_then(|draft| log.append(&[draft], Durability::Process));
+                    .and_then(|draft| {
+                        queue.push(draft);
+                        queue.append(&log, || Durability::Process)
+                    });
+                queue.discard(EventType::JobSampled);
                 match written {
                     Ok(appended) => report_lost(&appended),
                     Err(e) if !std::mem::replace(&mut is_reported, true) => {
@@ -120,6 +129,7 @@ impl Recorder {
                     Err(_) => {}
                 }
             }
+            queue
         };
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
@@ -146,12 +156,12 @@ impl Recorder {
         self.written.recv().ok();
     }
 
-    /// Ends the thread after the job's end. Nothing is written after this returns.
-    pub(crate) fn finish(mut self) {
+    /// Ends the thread after the job's end. Nothing is written after this returns. Returns the
+    /// events that are not in the log.
+    pub(crate) fn finish(mut self) -> Unwritten {
         self.started = None;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        let unwritten = self.thread.take().and_then(|thread| thread.join().ok());
+        unwritten.unwrap_or_default()
     }
 }
 
@@ -193,7 +203,15 @@ mod tests {
         };
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
-        let recorder = Recorder::start(Arc::clone(&log), events, None, on_started, quiet).unwrap();
+        let recorder = Recorder::start(
+            Arc::clone(&log),
+            events,
+            &mut Unwritten::default(),
+            None,
+            on_started,
+            quiet,
+        )
+        .unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
         lock.lock().unwrap();
         let pid = std::process::id();

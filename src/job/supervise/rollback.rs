@@ -1,14 +1,14 @@
 //! Rolling back a failed job with the command that it recorded.
 
-use super::append_terminal::{close_if_open, close_policy};
+use super::append_terminal::close_policy;
 use super::child;
 use super::child::Timeout;
 use super::job_events::JobEvents;
 use super::supervisor::{SpawnError, Supervisor};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
+use crate::log::Close;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
-use crate::log::{Batch, Close};
 
 /// The outcome of a rollback.
 pub(crate) struct RolledBack {
@@ -30,22 +30,14 @@ pub(crate) fn roll_back(
     let intent = RollbackStarted {
         command: supervisor.spec.masked_command(command),
     };
-    let written = supervisor.append_terminal("the start of the rollback", |_| {
-        let drafts = vec![events.rollback_started(&intent)?];
-        Ok(Batch {
-            drafts,
-            close: Close::No,
-        })
-    });
+    let intent = events.rollback_started(&intent);
+    let written = supervisor.append_terminal("the start of the rollback", intent, Close::No);
     if written.is_none() {
         // Otherwise no process could find out later that it ran, and it might run again.
         let error = "the rollback was not run: its start could not be recorded";
         (supervisor.on_warning)(error);
         let close = close_policy(supervisor.spec.after);
-        let unfinished = supervisor.append_terminal("the close of the run", |view| {
-            let close = close_if_open(close, view);
-            Ok(Batch::only(close))
-        });
+        let unfinished = supervisor.append_unwritten("the close of the run", close);
         return RolledBack {
             error: Some(error.to_owned()),
             unfinished,
@@ -78,12 +70,8 @@ fn run_and_record(
         (supervisor.on_warning)(&format!("the rollback failed: {}", error.message));
     }
     let after = supervisor.snapshot();
-    let unfinished = supervisor.append_terminal("the end of the rollback", |view| {
-        Ok(Batch {
-            drafts: vec![events.rolled_back(&event, &after)?],
-            close: close_if_open(close, view),
-        })
-    });
+    let ended = events.rolled_back(&event, &after);
+    let unfinished = supervisor.append_terminal("the end of the rollback", ended, close);
     if let Some(claim) = claim {
         supervisor.control.acknowledge(claim);
     }

@@ -162,7 +162,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         program,
     };
     let mut outcome = match known {
-        Some(known) => supervisor.resume_job(&job, &known, pipes, setup.on_started),
+        Some(known) => supervisor.resume_job(job, &known, pipes, setup.on_started),
         None => supervisor.start_job(job, setup.on_started),
     };
     supervisor.run_hooks(&events, &outcome.end, &setup.hook_input);

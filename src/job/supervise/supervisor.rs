@@ -15,6 +15,7 @@ use super::child::{Child, ChildStdin, EndCause, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
 use super::outcome::{JobEnd, describe, record_oom_kills};
 use super::supervisor_env::{SupervisorEnv, begin_snapshot};
+use super::unwritten::Unwritten;
 use crate::job::capture::output_capture::{Capture, CaptureOptions, ChildPipes, WaitForEvents};
 use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
@@ -47,6 +48,8 @@ pub(crate) struct Supervisor<'a> {
     pub probe: Arc<Probe>,
     pub sink: Arc<Mutex<OutputFile>>,
     pub on_warning: OnWarning,
+    /// Events that could not be written yet.
+    pub(super) unwritten: Unwritten,
     env: Vec<(&'static str, OsString)>,
     pub(super) captures: Vec<Capture>,
     /// The pipes of a job whose supervisor died.
@@ -120,6 +123,7 @@ impl<'a> Supervisor<'a> {
             probe: Arc::new(supervisor_env.probe),
             sink: Arc::new(Mutex::new(sink)),
             on_warning,
+            unwritten: Unwritten::default(),
             env,
             captures: Vec::new(),
             inherited_pipes: None,

@@ -1,0 +1,56 @@
+//! Events that could not be written to the log yet.
+//!
+//! They come first in the next batch: without them, the events after them would contradict the
+//! log.
+
+use crate::log::{AppendError, Appended, Draft, Durability, EventType, RunLog};
+
+/// The events, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten(Vec<Draft>);
+
+impl Unwritten {
+    /// Adds an event.
+    pub(crate) fn push(&mut self, draft: Draft) {
+        self.0.push(draft);
+    }
+
+    /// Returns whether all events are in the log.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the events.
+    pub(crate) fn drafts(&self) -> Vec<Draft> {
+        self.0.clone()
+    }
+
+    /// Removes the events of this type, because they are not true if they are not in the log.
+    pub(crate) fn discard(&mut self, kind: EventType) {
+        self.0.retain(|draft| draft.kind() != kind);
+    }
+
+    /// Appends the events; see [`RunLog::append_with_callback`].
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub(crate) fn append(
+        &mut self,
+        log: &RunLog,
+        written: impl FnOnce() -> Durability,
+    ) -> Result<Appended, AppendError> {
+        let appended = log.append_with_callback(&self.0, written);
+        self.remove_written(&appended);
+        appended
+    }
+
+    /// Removes the events that are in the log after a batch that started with them.
+    pub(crate) fn remove_written(&mut self, appended: &Result<Appended, AppendError>) {
+        let written = match appended {
+            Ok(_) | Err(AppendError::NotDurable(_)) => self.0.len(),
+            Err(AppendError::Partial { written, .. }) => *written,
+            Err(_) => 0,
+        };
+        self.0.drain(..written.min(self.0.len()));
+    }
+}
