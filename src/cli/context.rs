@@ -13,7 +13,7 @@ use crate::cli::terminal_style;
 use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
 use crate::log::{
-    Damage, DamageList, MatchedBy, RunLog, SelectError, SelectedRun, find_run, select,
+    Damage, DamageList, Gap, MatchedBy, RunLog, SelectError, SelectedRun, find_run, select,
 };
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
@@ -265,6 +265,11 @@ pub(crate) fn warn_damage(damage: &DamageList) {
         print_stderr(format_args!("warning: {one}"));
     }
     warn_omitted(damage);
+}
+
+/// Warns about events that were dropped while the log was read.
+pub(crate) fn warn_gap(gap: &Gap) {
+    print_stderr(format_args!("warning: {gap}"));
 }
 
 /// Warns about the damaged places that a list counts but does not keep.

@@ -121,6 +121,7 @@ impl TestLog {
                 }
                 Item::Foreign(..) => found.foreign += 1,
                 Item::Damage(damage) => found.damage.push(damage),
+                Item::Dropped(gap) => found.dropped.push(gap),
             }
         }
         found
@@ -144,6 +145,7 @@ pub(crate) struct ReadBack {
     pub lines: Vec<String>,
     pub foreign: usize,
     pub damage: Vec<Damage>,
+    pub dropped: Vec<Gap>,
 }
 
 impl ReadBack {

@@ -34,7 +34,7 @@ impl AtPoint {
             (Self::Seq(point), Item::Event(env, _)) => return env.seq > point,
             (_, Item::Event(env, _)) => env.timestamp(),
             (_, Item::Foreign(_, line)) => line_time(line),
-            (_, Item::Damage(_)) => None,
+            (_, Item::Damage(_) | Item::Dropped(_)) => None,
         };
         matches!((self, ts), (Self::Time(point), Some(ts)) if ts > point)
     }

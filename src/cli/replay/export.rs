@@ -12,7 +12,7 @@ use super::source::ReplaySource;
 use super::state::StateAt;
 use super::timeline::inspect_now;
 use crate::cli::atomic_output::{AtomicOutput, belongs_to};
-use crate::cli::context::{DamageWarnings, Global};
+use crate::cli::context::{DamageWarnings, Global, warn_gap};
 use crate::cli::exit::Code;
 use crate::cli::replay::args::{Args, ExportFormat, InteropFormat};
 use crate::cli::replay::{ReadControl, read, report_skipped};
@@ -78,17 +78,26 @@ pub(crate) fn execute(
     match source {
         ReplaySource::Run(_, dir) if export.wants_output() => {
             play(dir, None, |ts, played| {
-                if let PlaybackItem::Item(Item::Damage(damage)) = played {
-                    code = report_skipped(args, damage)?;
-                    warnings.warn(damage);
+                match played {
+                    PlaybackItem::Item(Item::Damage(damage)) => {
+                        code = report_skipped(args, damage)?;
+                        warnings.warn(damage);
+                    }
+                    PlaybackItem::Item(Item::Dropped(gap)) => {
+                        code = Code::Damage;
+                        warn_gap(gap);
+                    }
+                    _ => {}
                 }
                 export_played(&mut *export, &mut out, &mut state_at, ts, &played)
             })?;
         }
         _ => {
             code = read(args, source, |item| {
-                if let Item::Damage(damage) = item {
-                    warnings.warn(damage);
+                match item {
+                    Item::Damage(damage) => warnings.warn(damage),
+                    Item::Dropped(gap) => warn_gap(gap),
+                    Item::Event(..) | Item::Foreign(..) => {}
                 }
                 state_at.apply(None, item);
                 out.with(|out| export.item(out, item, &state_at.fold.state))?;
@@ -126,8 +135,10 @@ pub(crate) fn export_with_output(
     let mut state_at = StateAt::default();
     let mut warnings = DamageWarnings::default();
     play(dir, None, |ts, played| {
-        if let PlaybackItem::Item(Item::Damage(damage)) = played {
-            warnings.warn(damage);
+        match played {
+            PlaybackItem::Item(Item::Damage(damage)) => warnings.warn(damage),
+            PlaybackItem::Item(Item::Dropped(gap)) => warn_gap(gap),
+            _ => {}
         }
         export_played(export, out, &mut state_at, ts, &played)
     })?;

@@ -60,7 +60,7 @@ enum ReadControl {
 
 /// Reads a run from its start, and passes every item to `each`.
 ///
-/// Returns [`Code::Damage`] if there was damage; with `--strict`, damage is an error.
+/// Returns [`Code::Damage`] if there was damage or a gap; with `--strict`, damage is an error.
 fn read(
     args: &Args,
     source: &ReplaySource,
@@ -69,8 +69,11 @@ fn read(
     let mut reader = source.reader()?;
     let mut code = Code::Ok;
     while let Some(item) = reader.next_item()? {
-        if let Item::Damage(damage) = &item {
-            code = report_skipped(args, damage)?;
+        match &item {
+            Item::Damage(damage) => code = report_skipped(args, damage)?,
+            // The state does not depend on dropped events.
+            Item::Dropped(_) if !args.mode.state => code = Code::Damage,
+            Item::Dropped(_) | Item::Event(..) | Item::Foreign(..) => {}
         }
         if matches!(each(&item)?, ReadControl::Stop) {
             break;

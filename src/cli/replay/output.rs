@@ -28,6 +28,8 @@ pub(crate) fn execute(args: &Args, global: &Global, dir: &Dir) -> Result<Code> {
                 code = report_skipped(args, damage)?;
                 warnings.warn(damage);
             }
+            // Their output is still there.
+            PlaybackItem::Item(Item::Dropped(_)) => {}
             PlaybackItem::OutputLost { job, left, stored } => report_lost(job, left, stored),
             PlaybackItem::Output { job, stream, bytes } => {
                 if args.stream.is_some() && stream != args.stream {

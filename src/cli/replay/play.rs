@@ -57,6 +57,10 @@ pub(crate) fn execute(
                 code = report_skipped(args, damage)?;
                 timeline.damage(damage)
             }
+            PlaybackItem::Item(Item::Dropped(gap)) => {
+                code = Code::Damage;
+                timeline.gap(gap)
+            }
             PlaybackItem::OutputLost { job, left, stored } => {
                 report_lost(job, left, stored);
                 return Ok(());

@@ -111,6 +111,11 @@ impl StateAt {
                 self.damage.push(damage.clone());
                 return ReadControl::Continue;
             }
+            Item::Dropped(_) => {
+                // Continue like a reader that opens the log now.
+                *self = Self::default();
+                return ReadControl::Continue;
+            }
         };
         self.bytes += line.len() as u64 + 1;
         match (point, item) {

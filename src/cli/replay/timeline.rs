@@ -6,7 +6,7 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use super::source::ReplaySource;
-use crate::cli::context::{DamageWarnings, Global, print_stderr};
+use crate::cli::context::{DamageWarnings, Global, print_stderr, warn_gap};
 use crate::cli::exit::Code;
 use crate::cli::pager::{PagedOutput, Paging};
 use crate::cli::replay::{Args, ReadControl, read};
@@ -33,6 +33,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         let line = match item {
             Item::Event(_, line) | Item::Foreign(_, line) => timeline.event(line),
             Item::Damage(damage) => timeline.damage(damage),
+            Item::Dropped(gap) => timeline.gap(gap),
         };
         writeln!(out, "{line}")?;
         Ok(ReadControl::Continue)
@@ -41,7 +42,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     writeln!(out, "\n{}", timeline.summary(&fold.state, &verdict))?;
     out.flush()?;
     out.get_mut().finish()?;
-    if code == Code::Damage {
+    if timeline.has_damage() {
         print_stderr("warning: damage was skipped; list it with `runlog replay --verify RUN`");
     }
     Ok(code)
@@ -68,6 +69,7 @@ pub(crate) fn json(args: &Args, source: &ReplaySource) -> Result<Code> {
                 out.write_all(b"\n")?;
             }
             Item::Damage(damage) => warnings.warn(damage),
+            Item::Dropped(gap) => warn_gap(gap),
         }
         Ok(ReadControl::Continue)
     })?;

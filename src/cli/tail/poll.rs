@@ -218,6 +218,11 @@ impl Tailer<'_> {
                         return Ok(PollOutcome::Stopped(StopReason::Until));
                     }
                 }
+                Item::Dropped(gap) => {
+                    self.problems.damage = true;
+                    self.writer.gap(run, &gap)?;
+                    continue;
+                }
                 Item::Damage(damage) => {
                     self.problems.damage = true;
                     self.write_out()?;

@@ -68,17 +68,22 @@ pub fn play<E: From<StorageError>>(
         time: SteadyTime::default(),
     };
     let mut fold = Fold::default();
+    // Whether the events before the next one were dropped.
+    let mut lacks_events = true;
     while let Some(item) = reader.next_item()? {
-        let is_new = fold.state.first_id.is_none();
         fold.apply(&item);
         match &item {
             Item::Event(env, line) => {
                 sources.apply_event(&item, env, line, &mut each)?;
-                if is_new && env.seq > 0 {
+                if std::mem::take(&mut lacks_events) && env.seq > 0 {
                     sources.add_checkpointed(&fold.state, &mut each)?;
                 }
             }
             Item::Foreign(..) | Item::Damage(_) => each(None, PlaybackItem::Item(&item))?,
+            Item::Dropped(_) => {
+                lacks_events = true;
+                each(None, PlaybackItem::Item(&item))?;
+            }
         }
     }
     for source in &mut sources.active {

@@ -113,8 +113,12 @@ impl EndedHooks {
         };
         while let Some(item) = reader.next_item()? {
             self.names.extend(ended_hook(&item));
-            if let Item::Damage(damage) = &item {
-                self.may_lack_some |= damage.reason != DamageReason::Repeated;
+            match &item {
+                Item::Damage(damage) => {
+                    self.may_lack_some |= damage.reason != DamageReason::Repeated;
+                }
+                Item::Dropped(_) => self.may_lack_some = true,
+                Item::Event(..) | Item::Foreign(..) => {}
             }
         }
         self.log.mark_read(&reader);

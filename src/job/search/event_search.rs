@@ -53,6 +53,7 @@ pub fn search_events(
                 damage.push(one);
                 continue;
             }
+            Item::Dropped(_) => continue,
         };
         if !wants(line) {
             continue;

@@ -106,6 +106,7 @@ impl LiveRun {
             Item::Event(env, line) => self.record(env, line),
             Item::Foreign(..) => self.foreign += 1,
             Item::Damage(damage) => self.damage.push(damage.clone()),
+            Item::Dropped(_) => {}
         }
     }
 

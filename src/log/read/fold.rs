@@ -52,6 +52,8 @@ impl Fold {
         match item {
             Item::Event(env, line) => self.apply_event(env, line),
             Item::Foreign(_, line) => apply_foreign(&mut self.state, line),
+            // The next checkpoint has their state.
+            Item::Dropped(_) => self.lost = true,
             Item::Damage(damage) => match damage.reason {
                 // The event was already applied.
                 DamageReason::Repeated => {}

@@ -33,7 +33,7 @@ pub fn last_lines(
     let mut later = None;
     for (at, segment) in segments.iter().enumerate().rev() {
         // The segment was pruned since it was listed, and so were all earlier ones.
-        let Some(segment) = segment.clone().into_held()? else {
+        let Some(segment) = segment.to_held()? else {
             break;
         };
         let opened = segment.open()?;
@@ -66,7 +66,7 @@ fn last_in_order(
 ) -> Result<Reader, StorageError> {
     let wanted = |item: &Item<'_>| match item {
         Item::Event(_, line) | Item::Foreign(_, line) => want(line),
-        Item::Damage(_) => false,
+        Item::Damage(_) | Item::Dropped(_) => false,
     };
     let mut total = 0_usize;
     let mut counter = Reader::open(dir)?;

@@ -23,3 +23,5 @@ mod copies_tests;
 mod fold_tests;
 #[cfg(test)]
 mod follow_tests;
+#[cfg(test)]
+mod pruned_tests;

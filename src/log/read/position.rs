@@ -1,6 +1,8 @@
 //! A position between two lines of a run, which can be found again after the log was rotated,
 //! compressed, cut, or lost some of its segments.
 
+use std::fmt;
+
 use crate::log::format::envelope::Envelope;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_file::Segment;
@@ -56,6 +58,25 @@ pub struct Gap {
     pub to_seq: Option<u64>,
     /// Why they are missing.
     pub why: GapReason,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from_seq, self.to_seq) {
+            (Some(from), Some(to)) if from == to => write!(f, "event {from} is missing")?,
+            (Some(from), Some(to)) => write!(f, "events {from} to {to} are missing")?,
+            (Some(from), None) => write!(f, "events from {from} on may be missing")?,
+            (None, _) => write!(f, "events may be missing")?,
+        }
+        f.write_str(match self.why {
+            GapReason::Dropped => ": their segment was dropped",
+            GapReason::Changed => {
+                ": the log no longer holds the last line that was read; continuing with what it \
+                 holds"
+            }
+            GapReason::Removed => ": the run was removed",
+        })
+    }
 }
 
 impl Position {

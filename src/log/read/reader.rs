@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::damage::Damage;
 use super::missing_active::ActiveCheck;
-use super::position::Position;
+use super::position::{Gap, Position};
 use super::segment_reader::{ItemKind, LinePosition, SegmentReader};
 use crate::log::error::StorageError;
 use crate::log::format::classify::Dialect;
@@ -28,6 +28,8 @@ pub enum Item<'a> {
     Foreign(Dialect, &'a [u8]),
     /// A damaged place, which was skipped.
     Damage(Damage),
+    /// Events that were dropped while the log was read: `rotate --keep` removed their segments.
+    Dropped(Gap),
 }
 
 impl<'a> Item<'a> {
@@ -36,9 +38,18 @@ impl<'a> Item<'a> {
         match self {
             Self::Event(env, _) => Some(EventHead::from_envelope(env)),
             Self::Foreign(_, line) => EventHead::parse(line),
-            Self::Damage(_) => None,
+            Self::Damage(_) | Self::Dropped(_) => None,
         }
     }
+}
+
+/// Why the current line was held back and is the next item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HeldLine {
+    /// A gap was found when the line was added to the sequence.
+    Gap,
+    /// Segments before it were dropped.
+    Dropped,
 }
 
 /// A reader of the lines of a run in log order.
@@ -46,8 +57,11 @@ pub struct Reader {
     segments: std::vec::IntoIter<Segment>,
     current: Option<SegmentReader>,
     sequence: Option<Sequence>,
-    /// Whether a gap was returned, so that the line after it comes next.
-    after_gap: bool,
+    held: Option<HeldLine>,
+    /// The sequence before dropped segments. Its gap comes before the next line.
+    before_dropped: Option<Sequence>,
+    /// Whether a segment was dropped between its listing and its turn.
+    has_dropped: bool,
     /// The offset at which to start in the first segment.
     start: u64,
     /// The last segment that was read to its end, and the offset of the end.
@@ -99,7 +113,9 @@ impl Reader {
             segments: segments.into_iter(),
             current: None,
             sequence,
-            after_gap: false,
+            held: None,
+            before_dropped: None,
+            has_dropped: false,
             start: offset,
             ended: None,
             resume_at: None,
@@ -118,6 +134,11 @@ impl Reader {
     /// Returns whether the first new event of the newest segment is a checkpoint, or may be.
     pub(crate) fn has_checkpoint(&self) -> bool {
         self.has_checkpoint == Some(true)
+    }
+
+    /// Returns whether a segment was dropped between its listing and its turn.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.has_dropped
     }
 
     /// Returns whether the active segment was reported as missing.
@@ -167,15 +188,21 @@ impl Reader {
     pub(crate) fn next_with_position(
         &mut self,
     ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, StorageError> {
-        let is_after_gap = std::mem::take(&mut self.after_gap);
-        if !is_after_gap && !self.read_line()? {
+        let held = self.held.take();
+        if held.is_none() && !self.read_line()? {
             return Ok(self.missing_active());
         }
         let Some(current) = &self.current else {
             return Ok(None);
         };
+        if let Some(before) = self.before_dropped.take()
+            && let Some(gap) = current.dropped_after(before)
+        {
+            self.held = Some(HeldLine::Dropped);
+            return Ok(Some((current.line_position(), Item::Dropped(gap))));
+        }
         let line = current.line();
-        let item = if is_after_gap {
+        let item = if held == Some(HeldLine::Gap) {
             let env = Envelope::parse_checked(line);
             if let Some(env) = &env {
                 self.has_checkpoint
@@ -190,7 +217,7 @@ impl Reader {
                     Item::Event(env, line)
                 }
                 ItemKind::EventAfterGap => {
-                    self.after_gap = true;
+                    self.held = Some(HeldLine::Gap);
                     Item::Damage(current.gap())
                 }
                 ItemKind::Foreign(dialect) => Item::Foreign(dialect, line),
@@ -226,12 +253,16 @@ impl Reader {
                 };
                 let start = std::mem::take(&mut self.start);
                 self.has_checkpoint = (start > 0).then_some(true);
-                // The segment was pruned since it was listed. The next segment shows what is
-                // missing.
-                let Some(segment) = segment.into_held()? else {
+                let Some(held) = segment.to_held()? else {
+                    // Only the oldest segments are pruned, and a checkpoint follows them. If an
+                    // older one remains, this one was lost, and the next line shows the gap.
+                    if segment.is_oldest()? {
+                        self.has_dropped = true;
+                        self.before_dropped = self.before_dropped.or(self.sequence.take());
+                    }
                     continue;
                 };
-                self.current.insert(SegmentReader::new(segment, start)?)
+                self.current.insert(SegmentReader::new(held, start)?)
             };
             if current.read_line()? {
                 return Ok(true);

@@ -26,6 +26,9 @@ impl Reader {
             segments.drain(..at);
             return (Self::continue_from(position, segments), None);
         }
+        // They may have been pruned since they were listed.
+        let kept = segments.iter().position(|s| s.open().is_ok());
+        segments.drain(..kept.unwrap_or(0));
         let same = segments
             .iter()
             .position(|s| s.first_event() == position.first_seq);

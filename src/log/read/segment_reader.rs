@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::damage::Damage;
-use super::position::{Position, PrecedingLine};
+use super::position::{Gap, GapReason, Position, PrecedingLine};
 use crate::log::error::StorageError;
 use crate::log::format::classify::{Dialect, LineCheck, LineClass, classify_checked};
 use crate::log::format::envelope::{DamageReason, Envelope};
@@ -128,6 +128,18 @@ impl SegmentReader {
     /// Returns the gap before the last line.
     pub(crate) fn gap(&self) -> Damage {
         self.damage(DamageReason::Gap)
+    }
+
+    /// Returns the gap between a sequence and this segment, before which others were dropped;
+    /// `None` if no event is missing.
+    pub(crate) fn dropped_after(&self, sequence: Sequence) -> Option<Gap> {
+        let (first, next) = (self.segment.first_event(), sequence.next());
+        let last = first.checked_sub(1).filter(|last| *last >= next)?;
+        Some(Gap {
+            from_seq: Some(next),
+            to_seq: Some(last),
+            why: GapReason::Dropped,
+        })
     }
 
     fn damage(&self, reason: DamageReason) -> Damage {

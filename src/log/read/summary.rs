@@ -84,7 +84,7 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
     while let Some(item) = reader.next_item()? {
         fold.apply(&item);
         match item {
-            Item::Event(..) => {}
+            Item::Event(..) | Item::Dropped(_) => {}
             Item::Foreign(..) => foreign += 1,
             Item::Damage(one) => damage.push(one),
         }

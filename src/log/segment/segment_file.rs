@@ -134,7 +134,7 @@ impl Segment {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub(crate) fn into_held(self) -> Result<Option<Self>, StorageError> {
+    pub(crate) fn to_held(&self) -> Result<Option<Self>, StorageError> {
         let opened = match self.open() {
             Err(e) if e.is_not_found() => return Ok(None),
             opened => opened?,
@@ -143,8 +143,21 @@ impl Segment {
             compressed: opened.compressed,
             len: opened.len,
             source: FileSource::Held(opened.file),
-            ..self
+            ..self.clone()
         }))
+    }
+
+    /// Returns whether the run has no older segment than this one, which is opened for each use.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn is_oldest(&self) -> Result<bool, StorageError> {
+        let FileSource::OnDemand(dir) = &self.source else {
+            return Ok(false);
+        };
+        let names = dir.names()?;
+        let mut sealed = names.iter().filter_map(|name| layout::parse_sealed(name));
+        Ok(sealed.all(|(seq, _)| Some(seq) >= self.first_seq))
     }
 
     /// Returns all lines within the file's size when it is opened.

@@ -77,6 +77,8 @@ impl Verifier {
                 self.chain.line(position, line);
                 apply_foreign(&mut self.state, line);
             }
+            // Verification starts again.
+            Item::Dropped(_) => {}
             Item::Damage(damage) if damage.reason == DamageReason::Gap => {
                 self.gap = true;
                 self.is_whole = false;

@@ -166,6 +166,7 @@ impl Export for Html {
                 }
                 return Ok(());
             }
+            Item::Dropped(_) => return Ok(()),
         };
         let Some(event) = parse_event(line) else {
             return Ok(());

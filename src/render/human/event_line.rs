@@ -130,6 +130,12 @@ pub(crate) fn damage_name(style: Style) -> String {
     padded_name("! damaged", Role::Bad, style)
 }
 
+/// Returns the name of a gap in the column of event types.
+pub(crate) fn gap_name(style: Style) -> String {
+    let glyph = style.glyphs.pick("✗", "x");
+    padded_name(&format!("{glyph} gap"), Role::Bad, style)
+}
+
 fn padded_name(name: &str, role: Role, style: Style) -> String {
     let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.chars().count()));
     format!("{}{padding}", style.paint(role, name))

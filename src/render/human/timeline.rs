@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::event_line::{
     damage_name, event_details, event_kind, event_name, event_seq, event_time, exit_code_text,
-    job_prefix, parse_event,
+    gap_name, job_prefix, parse_event,
 };
 use super::format::{count, duration, elapsed, size, time_with_zone};
 use super::style::{Role, Style, escape_controls, status_glyph};
 use crate::job::RunVerdict;
 use crate::log::format::payload::ErrorKind;
-use crate::log::{Damage, EventType, RunState, SteadyTime};
+use crate::log::{Damage, EventType, Gap, RunState, SteadyTime};
 use crate::volume::RunId;
 
 /// A printer of a run, line by line.
@@ -106,6 +106,16 @@ impl Timeline {
             damage.reason
         );
         self.line("", "", &damage_name(self.style), &text)
+    }
+
+    /// Returns the line for events that were dropped.
+    pub fn gap(&self, gap: &Gap) -> String {
+        self.line("", "", &gap_name(self.style), &gap.to_string())
+    }
+
+    /// Returns whether there was a damaged place.
+    pub fn has_damage(&self) -> bool {
+        self.damaged > 0
     }
 
     fn line(&self, since: &str, seq: &str, name: &str, text: &str) -> String {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::log::{Gap, GapReason};
+use crate::log::Gap;
 use crate::volume::{RunId, now_ts, rfc3339};
 
 /// A range of missing events of a run.
@@ -37,24 +37,7 @@ impl<'a> GapReport<'a> {
             from_seq: gap.from_seq,
             to_seq: gap.to_seq,
             reason: gap.why.as_str(),
-            message: message(gap),
+            message: gap.to_string(),
         }
     }
-}
-
-fn message(gap: &Gap) -> String {
-    let which = match (gap.from_seq, gap.to_seq) {
-        (Some(from), Some(to)) if from == to => format!("event {from} is missing"),
-        (Some(from), Some(to)) => format!("events {from} to {to} are missing"),
-        (Some(from), None) => format!("events from {from} on may be missing"),
-        (None, _) => "events may be missing".to_owned(),
-    };
-    let why = match gap.why {
-        GapReason::Dropped => "their segment was dropped",
-        GapReason::Changed => {
-            "the log no longer holds the last line that was read; continuing with what it holds"
-        }
-        GapReason::Removed => "the run was removed",
-    };
-    format!("{which}: {why}")
 }

@@ -156,6 +156,7 @@ fn all(reader: &mut Reader) -> Vec<Read> {
         read.push(match item {
             Item::Event(_, line) | Item::Foreign(_, line) => Read::Line(line.to_vec()),
             // Omit the name of the file, which may have changed.
+            Item::Dropped(gap) => Read::Damage(gap.to_string()),
             Item::Damage(d) => Read::Damage(format!("{} {} {}", d.line, d.offset, d.reason)),
         });
     }
