@@ -63,6 +63,16 @@ fn rollback_failure_is_recorded() {
 }
 
 #[test]
+fn limits_of_job_duration_do_not_apply_to_rollback() {
+    let env = TestEnv::new();
+    let limited = ["run", "-q", "--fail-if-shorter", "1h"];
+    let output = env.run(&[&limited[..], &["--rollback", "true", "--", "true"]].concat());
+    assert_eq!(output.code, 1, "{}", output.stderr());
+    assert!(env.event("job_failed")["error"].is_object());
+    assert!(env.event("job_rolled_back")["error"].is_null());
+}
+
+#[test]
 fn rollback_is_skipped_on_success() {
     let env = TestEnv::new();
     env.ok(&["run", "--rollback", "touch undone", "--", "true"]);

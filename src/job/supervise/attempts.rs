@@ -146,7 +146,7 @@ impl Supervisor<'_> {
                     return self.conclude(&job.events, last);
                 }
             };
-            let (end, mut event) = self.describe(&ended, attempt);
+            let (end, mut event) = self.describe(&ended, attempt, self.spec.bounds);
             let retries = event.error.is_some()
                 && !ended.interrupted
                 && self.spec.retry.retries(attempt, &event)

@@ -7,6 +7,7 @@ use super::job_events::JobEvents;
 use super::supervisor::{SpawnError, Supervisor};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
+use crate::job::spec::job_spec::DurationBounds;
 use crate::log::Close;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 
@@ -111,7 +112,11 @@ fn execute(supervisor: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Cla
         ..Timeout::new(supervisor.spec)
     };
     let event = match supervisor.wait(child, timeout) {
-        Ok(ended) => supervisor.describe(&ended, 0).1,
+        Ok(ended) => {
+            // The bounds of the spec are those of the job.
+            let bounds = DurationBounds::default();
+            supervisor.describe(&ended, 0, bounds).1
+        }
         Err(e) => failed(e),
     };
     (event, Some(child.claim))

@@ -25,7 +25,7 @@ use crate::job::process::job_env::{
 };
 use crate::job::process::poll::{Readiness, is_hung_up};
 use crate::job::process::supervision_page::ROLLBACK_STEP;
-use crate::job::spec::job_spec::JobSpec;
+use crate::job::spec::job_spec::{DurationBounds, JobSpec};
 use crate::log::RunLog;
 use crate::log::format::payload::JobEnded;
 use crate::sync::lock;
@@ -324,13 +324,19 @@ impl Supervisor<'_> {
         output.undelivered_bytes()
     }
 
-    /// Returns the report about an attempt for the log and the caller.
-    pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
+    /// Returns the report about an attempt or a rollback for the log and the caller. `bounds` are
+    /// the limits for its duration.
+    pub(crate) fn describe(
+        &self,
+        ended: &ExitedChild,
+        attempt: u32,
+        bounds: DurationBounds,
+    ) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());
         let (mut end, mut event) = describe(ended, attempt, self.spec.timeout, output);
         if event.error.is_none()
-            && let Some(error) = self.spec.bounds.violation(ended.duration)
+            && let Some(error) = bounds.violation(ended.duration)
         {
             event.error = Some(error.clone());
             end = JobEnd::Rejected(error);
