@@ -230,6 +230,28 @@ fn until_event_type_ends_follow() {
 }
 
 #[test]
+fn awaited_event_may_be_older_than_shown_lines() {
+    let env = with_runs(&["a"]);
+    for _ in 0..10 {
+        env.ok(&["emit", "--run", "a", "next"]);
+    }
+    close(&env, "a");
+    let shown = |args: &[&str]| {
+        let output = env.run(&[&["tail", "a", "--json"], args].concat());
+        let seqs = by_run(&output.stdout).remove("a").unwrap_or_default();
+        (output.code, seqs)
+    };
+    assert_eq!(shown(&["--until", "type=note"]), (0, vec![0, 1]));
+    // Lines that come before are shown as without --until.
+    let last = (3..=12).collect::<Vec<_>>();
+    assert_eq!(shown(&["--until", "type=run_closed"]), (0, last.clone()));
+    assert_eq!(shown(&["--until", "type=job_failed"]), (1, last));
+    // The user chose where to start.
+    let newest = ["-n", "1", "--until", "type=note"];
+    assert_eq!(shown(&newest), (1, vec![12]));
+}
+
+#[test]
 fn until_time_ends_follow() {
     let env = with_runs(&["a"]);
     let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(1);
@@ -278,9 +300,13 @@ fn until_run_state_ends_follow() {
 fn until_without_match_exits_1() {
     let env = with_runs(&["a"]);
     close(&env, "a");
-    for until in ["state=failed", "type=job_started"] {
+    for (until, why) in [
+        ("state=running", "no run is in state `running`"),
+        ("type=run_opened", "no event of type `run_opened` was found"),
+    ] {
         let output = env.run(&["tail", "a", "-n", "0", "--until", until]);
         assert_eq!(output.code, 1, "{until}: {}", output.stderr());
+        assert_eq!(output.stderr(), format!("the runs have ended: {why}\n"));
     }
 }
 

@@ -81,8 +81,9 @@ pub(crate) struct Args {
     pub since: Option<Timestamp>,
     /// Show only events or output until WHEN; with a cursor, a run is read up to its first event
     /// after that, and the rest is left to the next call. Or follow until the first event of a type
-    /// (`type=TYPE`, even one that --type hides) or until a run is in a state (`state=STATE`; with
-    /// --all, runs that had already ended do not count)
+    /// (`type=TYPE`, in the whole log unless -n or --all is given, and even one that --type hides)
+    /// or until a run is in a state (`state=STATE`; with --all, runs that had already ended do not
+    /// count)
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_until)]
     pub until: Option<Until>,
     /// Print events as stored, byte for byte; with --grep, an object per line that was found

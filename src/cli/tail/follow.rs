@@ -11,7 +11,7 @@ use super::cursor_store::CursorStore;
 use super::filter::Filter;
 use super::line_writer::{LineFormat, LineWriter};
 use super::run_status::RunStatusTracker;
-use super::select::{RequestedRuns, StartPoint, named, open_cursor_store, start_point};
+use super::select::{RequestedRuns, StartPoint, named, open_cursor_store};
 use super::stdout_sink::StdoutSink;
 use super::stop_reason::{Problems, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
@@ -163,13 +163,13 @@ impl<'a> Tailer<'a> {
         }
         let removed_cursors = if let Some(requested) = requested {
             for run in requested.runs {
-                let start = start_point(args, &tailer.cursors, &run);
+                let start = tailer.start_point(&run)?;
                 tailer.add_run(run, start);
             }
             requested.removed
         } else {
             for run in tailer.unfollowed_runs()? {
-                let start = start_point(args, &tailer.cursors, &run);
+                let start = tailer.start_point(&run)?;
                 tailer.add_run(run, start);
             }
             let is_removed = |c: &&Cursor| !tailer.followed.contains_key(c.run());

@@ -14,6 +14,7 @@ mod run_output;
 mod run_status;
 mod search;
 mod select;
+mod start_point;
 mod stdout_sink;
 mod stop_reason;
 mod unshown_runs;

@@ -66,7 +66,8 @@ impl Tailer<'_> {
         }
     }
 
-    fn open(&self, run: &RunId) -> Result<Option<Dir>> {
+    /// Opens the directory of a run; `None` if there is none.
+    pub(super) fn open(&self, run: &RunId) -> Result<Option<Dir>> {
         let Some(runs) = &self.runs else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::cursor_store::CursorStore;
-use crate::cli::tail::args::{Args, DEFAULT_LINES, LineCount};
+use crate::cli::tail::args::Args;
 use crate::cli::usage_error::UsageError;
 use crate::log::{Cursor, FollowStart, RemovedRuns, SelectError, StorageError, select};
 use crate::volume::{RunId, Volume};
@@ -164,24 +164,5 @@ impl StartPoint {
             skip: 0,
             existed: false,
         }
-    }
-}
-
-/// Returns where to start in a run that existed when `tail` started.
-pub(crate) fn start_point(args: &Args, cursors: &CursorStore, run: &RunId) -> StartPoint {
-    let (start, skip) = match (cursors.cursor_of(run), args.n) {
-        (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
-        // Other runs were read before, so this one is new.
-        (None, _) if cursors.is_resumed() => (StartPoint::new_run(args).start, 0),
-        (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
-        (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),
-        (None, Some(LineCount::Last(n))) => (FollowStart::Last(n), 0),
-        (None, None) if args.cursor_file.is_some() => (FollowStart::Beginning, 0),
-        (None, None) => (FollowStart::Last(DEFAULT_LINES), 0),
-    };
-    StartPoint {
-        start,
-        skip,
-        existed: true,
     }
 }

@@ -39,8 +39,8 @@ impl Until {
     /// Returns the message for a condition that was never met.
     pub(crate) fn never(&self) -> String {
         match self {
-            Self::State(state) => format!("no run reached state `{}`", state.as_str()),
-            Self::Type(kind) => format!("no event of type `{kind}` was written"),
+            Self::State(state) => format!("no run is in state `{}`", state.as_str()),
+            Self::Type(kind) => format!("no event of type `{kind}` was found"),
             Self::Time(_) => String::new(),
         }
     }
