@@ -125,6 +125,21 @@ fn default_that_conflicts_with_flag_is_named() {
 }
 
 #[test]
+fn zero_turns_default_sampling_off() {
+    let env = with_settings("[run]\nsample = \"1m\"\n");
+    for (args, recorded) in [
+        (&[][..], true),
+        (&["--sample", "0"], false),
+        (&["--sample", "1ms"], true),
+    ] {
+        env.ok(&[&["run", "-q", "--run", "it", "--close"], args, &["true"]].concat());
+        let submitted = env.event("job_submitted").to_string();
+        assert_eq!(submitted.contains("sample_ms"), recorded, "{args:?}");
+        fs::remove_dir_all(env.path(".omne/var")).unwrap();
+    }
+}
+
+#[test]
 fn invalid_defaults_name_file_and_line() {
     let mut messages = String::new();
     for settings in [

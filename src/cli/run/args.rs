@@ -149,7 +149,7 @@ pub(crate) struct Args {
     pub rollback: Option<String>,
     #[command(flatten)]
     pub hooks: HookArgs,
-    /// Record the resource usage of the job's processes every DURATION
+    /// Record the resource usage of the job's processes every DURATION (at least 10ms); 0 means never
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub sample: Option<Duration>,
     /// Start only if at least SIZE of disk is free where the log is

@@ -20,6 +20,9 @@ use crate::job::{
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
 
+/// The minimum interval of `--sample`.
+const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
+
 impl Args {
     /// Returns the job to run.
     ///
@@ -88,7 +91,10 @@ impl Args {
             bounds: self.bounds()?,
             kill_after: self.kill_after,
             retry: self.retry.policy(),
-            sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
+            sample: self
+                .sample
+                .filter(|d| !d.is_zero())
+                .map(|d| d.max(MIN_SAMPLE_INTERVAL)),
             guards: Guards {
                 free_disk_bytes: self.require_free_disk,
                 free_mem_bytes: self.require_free_mem,
