@@ -90,10 +90,7 @@ pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError
 ///
 /// Returns an error if the settings cannot be read.
 pub(crate) fn default_hooks(volume: &Volume) -> anyhow::Result<Hooks> {
-    let mut hooks = Hooks {
-        pass_on: true,
-        ..Hooks::default()
-    };
+    let mut hooks = Hooks::default();
     for default in all_defaults(Some(volume))? {
         let hook = match &*default.flag.replace('-', "_") {
             "on_success" => &mut hooks.on_success,

@@ -384,6 +384,23 @@ fn quiet_on_success_prints_output_of_failures() {
 }
 
 #[test]
+fn quiet_on_success_prints_rollback_to_stderr() {
+    let env = TestEnv::new();
+    let rollback = ["--rollback", "echo undone; echo and more"];
+    for limit in [
+        &[][..],
+        &["--capture-limit", "5"],
+        &["--capture-limit", "1"],
+    ] {
+        let quiet = [&["run", "--quiet-on-success"], limit, &rollback].concat();
+        let output = env.run(&[&quiet[..], &["sh", "-c", "echo job; exit 3"]].concat());
+        assert_eq!((output.code, &*output.stdout()), (3, "job\n"), "{limit:?}");
+        let stderr = output.stderr();
+        assert!(stderr.contains("undone\nand more\n"), "{limit:?}: {stderr}");
+    }
+}
+
+#[test]
 fn quiet_on_success_prints_errors_without_stdout() {
     let env = TestEnv::new();
     let job = "\"$RUNLOG\" run --quiet-on-success sh -c 'seq 100000; echo err >&2; exit 3'";

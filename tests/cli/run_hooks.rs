@@ -113,6 +113,18 @@ fn quiet_hook_prints_nothing() {
 }
 
 #[test]
+fn hook_of_run_that_is_quiet_on_success_prints_after_failure() {
+    let env = TestEnv::new();
+    let hooks = ["--on-success", "echo fine", "--on-failure", "echo bad"];
+    let quiet = ["run", "--quiet-on-success", "--on-end", "echo end >&2"];
+    let run = |job: &str| env.run(&[&quiet[..], &hooks, &["--", job]].concat());
+    let output = run("true");
+    assert_eq!((output.stdout(), output.stderr()), Default::default());
+    let stderr = run("false").stderr();
+    assert!(stderr.starts_with("bad\nend\nrun_id=false-"), "{stderr}");
+}
+
+#[test]
 fn closed_stderr_does_not_end_hook() {
     let env = TestEnv::new();
     let script = "$RUNLOG run --on-end 'seq 100000; touch done' true 2>&1 | head -n 1";

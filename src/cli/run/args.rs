@@ -173,7 +173,7 @@ pub(crate) struct Args {
     /// Store the output without passing it on, and do not print the ID of the run
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Print the output and the ID of the run only if the command fails
+    /// Print the output, also that of hooks, and the ID of the run only if the command fails
     #[arg(long, conflicts_with_all = ["detach", "no_capture"], help_heading = "Output")]
     pub quiet_on_success: bool,
     /// Do not store the output

@@ -15,7 +15,7 @@ use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::pairs;
 use crate::job::{
-    AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputDelivery, OutputMode, Redaction,
+    AfterJob, DurationBounds, Guards, JobSpec, OutputDelivery, OutputMode, Redaction,
 };
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
@@ -83,10 +83,7 @@ impl Args {
             job_id: self.job.clone(),
             lock: None,
             rollback: self.rollback.clone(),
-            hooks: Hooks {
-                pass_on: delivery != OutputDelivery::Dropped,
-                ..self.hooks.hooks()
-            },
+            hooks: self.hooks.hooks(delivery),
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             bounds: self.bounds()?,
             kill_after: self.kill_after,

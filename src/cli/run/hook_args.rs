@@ -1,6 +1,6 @@
 //! The flags of `runlog run` about hooks.
 
-use crate::job::Hooks;
+use crate::job::{Hooks, OutputDelivery};
 
 /// The flags.
 #[derive(Debug, clap::Args)]
@@ -18,13 +18,13 @@ pub(crate) struct HookArgs {
 }
 
 impl HookArgs {
-    /// Returns the commands, whose output is dropped.
-    pub(super) fn hooks(&self) -> Hooks {
+    /// Returns the commands, with the fate of their output.
+    pub(super) fn hooks(&self, delivery: OutputDelivery) -> Hooks {
         Hooks {
             on_success: self.success.clone(),
             on_failure: self.failure.clone(),
             on_end: self.end.clone(),
-            pass_on: false,
+            delivery,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::job::{
 };
 use crate::log::format::payload::ErrorKind;
 use crate::log::{
-    JobScope, NamedLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary,
+    JobScope, JobState, NamedLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary,
 };
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
 
@@ -106,7 +106,7 @@ impl Request<'_> {
             && let Some(job) = job.get()
         {
             print_stderr(format_args!("run_id={run}"));
-            if let Some(why) = why_failed(log.dir(), job) {
+            if let Some(why) = ended_job(log.dir(), job).and_then(why_failed) {
                 print_stderr(format_args!("job {job} failed: {why}"));
             }
             // If storing stopped, all of the output was printed.
@@ -290,13 +290,16 @@ pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     (code, text)
 }
 
-/// Returns why a job failed, from its run in `dir`; `None` if the error is printed anyway.
-fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
+/// Returns the state of a job that has ended, from its run in `dir`.
+fn ended_job(dir: &Dir, job: &JobId) -> Option<JobState> {
     let summary = read_summary(dir, JobScope::All).ok()?;
-    let jobs = summary.state.jobs.into_iter();
-    let error = jobs
-        .filter(|one| one.job_id == *job)
-        .find_map(|job| job.error)?;
+    let mut jobs = summary.state.jobs.into_iter();
+    jobs.find(|one| one.job_id == *job && one.stage.is_terminal())
+}
+
+/// Returns why a job failed; `None` if the error is printed anyway.
+fn why_failed(job: JobState) -> Option<String> {
+    let error = job.error?;
     let has_started = matches!(
         error.kind,
         ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout | ErrorKind::Canceled
@@ -304,9 +307,13 @@ fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
     has_started.then_some(error.message)
 }
 
-/// Prints the output of a job, each stream to the same stream of this process.
+/// Prints the output of a job, each stream to the same stream of this process, and then that of
+/// its rollback to stderr.
 fn print_output(dir: &Dir, job: &JobId) {
-    let print = || -> Result<()> {
+    let job_output = ended_job(dir, job).and_then(|ended| ended.output);
+    let job_bytes = job_output.map_or(u64::MAX, |output| output.captured_bytes);
+    let mut left = usize::try_from(job_bytes).unwrap_or(usize::MAX);
+    let mut print = || -> Result<()> {
         let Some(mut output) = JobOutput::open(dir, job)? else {
             return Ok(());
         };
@@ -314,12 +321,19 @@ fn print_output(dir: &Dir, job: &JobId) {
         // An error on one stream does not prevent printing the output of the other.
         let (mut stdout, mut stderr) = (Ok(()), Ok(()));
         output.copy_streams(None, &mut skip, UnindexedBytes::All, &mut |chunk| {
-            let printed = match chunk.stream {
-                Some(StreamId::Stderr) => &mut stderr,
-                _ => &mut stdout,
-            };
-            if printed.is_ok() {
-                *printed = print_to_stream(chunk.stream, chunk.bytes);
+            let (of_job, of_rollback) = chunk.bytes.split_at(left.min(chunk.bytes.len()));
+            left -= of_job.len();
+            for (stream, bytes) in [
+                (chunk.stream, of_job),
+                (Some(StreamId::Stderr), of_rollback),
+            ] {
+                let printed = match stream {
+                    Some(StreamId::Stderr) => &mut stderr,
+                    _ => &mut stdout,
+                };
+                if printed.is_ok() {
+                    *printed = print_to_stream(stream, bytes);
+                }
             }
             Ok(())
         })?;

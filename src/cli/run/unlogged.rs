@@ -20,7 +20,7 @@ pub(super) fn is_allowed(args: &Args, code: Code) -> bool {
 /// Returns the warning that replaces the error `text`.
 pub(super) fn warning(args: &Args, text: &str) -> String {
     let reason = text.strip_prefix("error: ").unwrap_or(text);
-    let hooks = args.hooks.hooks();
+    let hooks = args.hooks.hooks(args.delivery());
     let ignored: Vec<_> = [
         ("--timeout", args.timeout.is_some()),
         ("--kill-after", args.kill_after.is_some()),

@@ -26,6 +26,8 @@ pub(crate) struct OutputFile {
     index: IndexWriter,
     capture: bool,
     on_unstored: Option<OnUnstored>,
+    /// Whether a rollback prints, whose output is passed on to stderr.
+    in_rollback: bool,
     limit: u64,
     /// The page with the counts of printed bytes, which outlives this process.
     page: &'static SupervisionPage,
@@ -69,6 +71,7 @@ impl OutputFile {
             file: CapturedFile::new(target.lease),
             index: IndexWriter::new(target.index, target.indexed),
             on_unstored: target.on_unstored,
+            in_rollback: false,
             limit: target.limit.unwrap_or(u64::MAX),
             page,
             truncated: None,
@@ -79,6 +82,11 @@ impl OutputFile {
         };
         file.restore();
         file
+    }
+
+    /// Attributes what follows to a rollback.
+    pub(crate) fn begin_rollback(&mut self) {
+        self.in_rollback = true;
     }
 
     /// Releases the lease of a job that is not in the log.
@@ -245,6 +253,11 @@ impl OutputFile {
         if let Some(OnUnstored(pass)) = &self.on_unstored
             && !bytes.is_empty()
         {
+            let stream = if self.in_rollback {
+                StreamId::Stderr
+            } else {
+                stream
+            };
             pass(stream, bytes);
         }
     }

@@ -12,6 +12,7 @@ use super::undo::UndoError;
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::file_ownership::check_ownership;
 use crate::job::spec::job_spec::Hooks;
+use crate::job::spec::stream_plan::OutputDelivery;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
 use crate::job::supervise::outcome::end_from_log;
@@ -217,7 +218,7 @@ impl From<RecordedHooks> for Hooks {
             on_success: recorded.on_success,
             on_failure: recorded.on_failure,
             on_end: recorded.on_end,
-            pass_on: true,
+            delivery: OutputDelivery::AsItArrives,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::stream_plan::StreamPlan;
+use super::stream_plan::{OutputDelivery, StreamPlan};
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::retry_policy::RetryPolicy;
@@ -164,8 +164,8 @@ pub struct Hooks {
     pub on_failure: Option<String>,
     /// The command to run after either outcome.
     pub on_end: Option<String>,
-    /// Whether their output goes to runlog's stderr.
-    pub pass_on: bool,
+    /// Whether and when their output goes to runlog's stderr.
+    pub delivery: OutputDelivery,
 }
 
 impl Hooks {

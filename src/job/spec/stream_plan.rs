@@ -23,12 +23,14 @@ pub enum TerminalUse {
     Never,
 }
 
-/// Whether and when the output of a job is passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether and when the output of a job or its hooks is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutputDelivery {
     /// As it arrives.
+    #[default]
     AsItArrives,
-    /// Once the job has failed, in the order in which it arrived.
+    /// Once the job has failed, in the order in which it arrived. Output of hooks that run later is
+    /// passed on as it arrives.
     AfterFailure,
     /// Never.
     Dropped,

@@ -25,6 +25,7 @@ use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::job_spec::Hooks;
+use crate::job::spec::stream_plan::OutputDelivery;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
 use crate::log::{Close, EventType, Item, Reader};
 use crate::telemetry;
@@ -226,7 +227,7 @@ impl Supervisor<'_> {
         command.env("RUNLOG_EXIT_CODE", input.exit_code.to_string());
         command.stdin(stdin(&input.status)?);
         command.process_group(0);
-        let output = self.output(&mut command)?;
+        let output = self.output(&mut command, input.trigger)?;
         let (page, slot) = (self.control.page, hook.slot);
         ChildSetup::default().apply(&mut command, move || {
             let pid = getpid().as_raw_nonzero().get() as u32;
@@ -247,8 +248,17 @@ impl Supervisor<'_> {
     }
 
     /// Lets the hook print to runlog's stderr through a pipe, so that no error there can end it.
-    fn output(&self, command: &mut Command) -> io::Result<Option<HookOutput>> {
-        if !self.spec.hooks.pass_on {
+    fn output(
+        &self,
+        command: &mut Command,
+        trigger: HookTrigger,
+    ) -> io::Result<Option<HookOutput>> {
+        let is_passed_on = match self.spec.hooks.delivery {
+            OutputDelivery::AsItArrives => true,
+            OutputDelivery::AfterFailure => trigger == HookTrigger::Failure,
+            OutputDelivery::Dropped => false,
+        };
+        if !is_passed_on {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             return Ok(None);
         }

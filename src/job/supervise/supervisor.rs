@@ -239,6 +239,9 @@ impl Supervisor<'_> {
     }
 
     fn pass_on(&self, wanted: Passthrough) -> Passthrough {
+        if wanted == Passthrough::ToStderr {
+            lock(&self.sink).begin_rollback();
+        }
         if self.spec.output.pass_on {
             wanted
         } else {
