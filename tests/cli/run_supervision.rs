@@ -215,6 +215,18 @@ fn kept_job_continues_after_front_is_killed() {
 }
 
 #[test]
+fn detached_job_ends_with_killed_front_on_request() {
+    let env = TestEnv::new();
+    let job = ["--", "sh", "-c", "until test -e go; do sleep 0.01; done"];
+    let detached = ["run", "--detach", "--run", "it", "--close"];
+    env.ok(&[&detached[..], &["--if-killed", "end"], &job].concat());
+    let front = env.event("job_submitted")["front"]["pid"].as_i64().unwrap();
+    kill_process(pid_of(front), Signal::KILL).unwrap();
+    env.wait_for("run_closed");
+    assert_eq!(env.event("job_failed")["error"]["kind"], "canceled");
+}
+
+#[test]
 fn detached_run_keeps_no_descriptor_of_its_caller() {
     let env = TestEnv::new();
     let output = env.sh(

@@ -130,7 +130,7 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
 /// Returns whether the following jobs run even after the front was killed. The supervisor is
 /// their front then, which must not have other threads.
 fn survives_front(args: &Args) -> bool {
-    (args.detach || args.if_killed == IfKilled::Keep) && wait_for_other_threads(THREADS_TIMEOUT)
+    args.fate_if_killed() == IfKilled::Keep && wait_for_other_threads(THREADS_TIMEOUT)
 }
 
 /// Returns the arguments for one job.

@@ -133,14 +133,9 @@ pub(crate) struct Args {
     /// SIGTERM, SIGINT and SIGHUP that are passed on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub kill_after: Option<Duration>,
-    /// What happens to the job if runlog is killed
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "end",
-        help_heading = "Supervision"
-    )]
-    pub if_killed: IfKilled,
+    /// What happens to the job if runlog is killed [default: end; with --detach: keep]
+    #[arg(long, value_name = "WHAT", help_heading = "Supervision")]
+    if_killed: Option<IfKilled>,
     #[command(flatten)]
     pub retry: RetryArgs,
     /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay
@@ -212,6 +207,16 @@ impl Args {
         } else {
             ForeignPolicy::Refuse
         }
+    }
+
+    /// Returns what happens to the job if runlog is killed.
+    pub(super) fn fate_if_killed(&self) -> IfKilled {
+        let default = if self.detach {
+            IfKilled::Keep
+        } else {
+            IfKilled::End
+        };
+        self.if_killed.unwrap_or(default)
     }
 
     /// Returns whether and when the job's output is passed on.

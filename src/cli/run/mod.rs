@@ -130,7 +130,7 @@ fn fork_supervisor(request: &Request<'_>) -> NextStep {
     let spec = request.spec;
     let options = FrontOptions {
         detached: spec.detached,
-        keep_if_killed: request.args.if_killed == IfKilled::Keep,
+        keep_if_killed: request.args.fate_if_killed() == IfKilled::Keep,
         // A front process without a supervisor cannot mask anything.
         pass_on: spec.output.pass_on && !spec.output.redact_passed_on,
         capture: spec.reads_output(),

@@ -90,7 +90,7 @@ impl JobControl {
             forwarder,
             signals: SignalFd::block_child_signal()?,
             front: Front::Linked(Arc::new(attached.link), attached.front),
-            keep_if_killed: attached.options.detached || attached.options.keep_if_killed,
+            keep_if_killed: attached.options.keep_if_killed,
             front_is_stopped: false,
             has_own_group: false,
             terminals: Vec::new(),
