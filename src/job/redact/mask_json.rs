@@ -8,8 +8,21 @@ use crate::log::format::note_data::string_token;
 /// The top-level fields of an event whose keys come from the user and are masked too.
 const USER_FIELDS: [&str; 3] = ["inputs", "labels", "env"];
 
-/// The fields that contain a word of the format or a digest, never a text.
-const FORMAT_FIELDS: [&str; 4] = ["kind", "signal", "stream", "boot_id"];
+/// The fields that contain a word of the format, a time, a digest or an ID, never a text. A masked
+/// ID would be a broken link.
+const FORMAT_FIELDS: [&str; 11] = [
+    "kind",
+    "signal",
+    "stream",
+    "ts",
+    "boot_id",
+    "rerun_of",
+    "rerun_of_job",
+    "replaced_runs",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+];
 
 /// Masks all strings of a JSON object: the specified secrets in every string, and the secret
 /// variables in messages. Keys, their order, and numbers do not change.
@@ -56,7 +69,8 @@ pub(crate) fn mask_strings(
             out.push_str(&serde_json::to_string(&*masked)?);
             key = text;
         } else {
-            let is_format = !is_user_field && is_format_field(&key);
+            let in_array = path.last().filter(|_| key.is_empty());
+            let is_format = !is_user_field && is_format_field(in_array.unwrap_or(&key));
             let is_message = matches!(key.as_str(), "message" | "truncated");
             let masked = match (is_format, is_message) {
                 (true, _) => text.as_str().into(),
@@ -93,6 +107,15 @@ mod tests {
     fn mask_json_masks_strings_and_keeps_structure() {
         let json = r#"{"z":["hunter2",1,{"deep":"xhunter2"}],"a":"x a\"b y","hunter2":1.50}"#;
         let expected = r#"{"z":["***",1,{"deep":"x***"}],"a":"x *** y","hunter2":1.50}"#;
+        assert_eq!(masked(json), expected);
+    }
+
+    #[test]
+    fn ids_of_other_runs_and_times_are_kept() {
+        let json = r#"{"rerun_of":"exit-01","rerun_of_job":"exit","replaced_runs":["exit-01","exit-02"],"trace":{"trace_id":"exit","tracestate":"exit"},"signals":[{"signal":"exit","ts":"exit"}],"argv":["exit"]}"#;
+        let expected = json
+            .replace(r#"tracestate":"exit"#, r#"tracestate":"***"#)
+            .replace(r#"argv":["exit"]"#, r#"argv":["***"]"#);
         assert_eq!(masked(json), expected);
     }
 
