@@ -159,7 +159,10 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
         ),
         UndoError::NoEnd { .. } => (
             Code::Negative,
-            Some("end the run with `runlog replay --recover RUN`, then retry"),
+            Some(
+                "once its processes have ended, end the run with `runlog replay --recover RUN`, \
+                 then retry",
+            ),
         ),
         UndoError::Untrusted(_) => (Code::Negative, None),
     }

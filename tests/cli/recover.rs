@@ -101,7 +101,7 @@ fn recover_ends_lost_run_once() {
     exit 0
     -- stdout
     it-[ULID]  job it was lost and is now failed
-    it-[ULID]  recovered; it is now failed: the run is closed and job it failed: its supervisor died before the job's end was recorded; its process [PID] is dead
+    it-[ULID]  recovered; it is now failed: the run is closed and job it failed: its supervisor died before the job's end was recorded; its first process [PID] is dead
     -- stderr
     run_id=it-[ULID]
     ");

@@ -41,7 +41,7 @@ fn recover_waits_for_all_processes_of_job() {
         let recover = ["replay", "--recover", "--with-rollback", &run];
         let output = env.run(&recover);
         assert_eq!(output.code, 1, "{leave}: {}", output.stdout());
-        let text = "its process";
+        let text = "its first process";
         assert!(output.stdout().contains(text), "{}", output.stdout());
         assert!(
             output.stdout().contains("is still running"),

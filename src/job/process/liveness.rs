@@ -65,7 +65,7 @@ impl fmt::Display for ChildLiveness {
                 "its command was started: process {pid} names the job in its environment"
             ),
             Self::Alive(pid) => write!(f, "its process {pid} is still running"),
-            Self::Dead(pid) => write!(f, "its process {pid} is dead"),
+            Self::Dead(pid) => write!(f, "its first process {pid} is dead"),
             Self::EarlierBoot(pid) => write!(f, "its process {pid} belongs to an earlier boot"),
             Self::OtherBootOrHost(pid) => {
                 write!(f, "its process {pid} may belong to another boot or host")

@@ -1,7 +1,7 @@
 //! The current state of a run, from its log, its leases and its processes.
 
 use crate::job::process::liveness;
-use crate::job::process::liveness::child_of;
+use crate::job::process::liveness::{ChildLiveness, child_of};
 use crate::job::process::process_scan::ProcessScan;
 use crate::log;
 use crate::log::format::payload::{ForwardedSignal, SignalSender};
@@ -254,7 +254,18 @@ fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
         _ => "its lease is free",
     };
     let child = child_of(&ProcessScan::default(), dir, job);
-    format!("job {} has not ended and {lease}; {child}", job.job_id)
+    // A scan for the others would take too long for a list of runs.
+    let others = match child {
+        ChildLiveness::Dead(_) => {
+            let run = dir.path().file_name().unwrap_or_default().display();
+            format!(" (`runlog replay --recover --dry-run {run}` looks for others)")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "job {} has not ended and {lease}; {child}{others}",
+        job.job_id
+    )
 }
 
 /// A run whose log and leases were inspected together.
