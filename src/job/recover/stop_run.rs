@@ -140,7 +140,7 @@ impl<'a> PendingStop<'a> {
         on_warning: &OnWarning,
     ) -> Result<(), String> {
         if let Err(e) = self.record(volume, &job.job_id) {
-            on_warning(&format!("the reason for the stop is not in the log: {e}"));
+            on_warning(&format!("the request to stop is not in the log: {e}"));
         }
         if self.options.signal == Signal::KILL.as_raw() {
             // Without its supervisor, the job would have no end in the log.
