@@ -77,6 +77,11 @@ pub(crate) fn explain(e: &Error) -> (Code, String) {
     (code, message(&text, hint.as_deref()))
 }
 
+/// Returns the exit code and the message of an error about one of several runs.
+pub(crate) fn explain_for_run(run: &str, e: Error) -> (Code, String) {
+    explain(&e.context(format!("run {run}")))
+}
+
 /// Returns an error message, with the hint on a line of its own.
 fn message(error: &str, hint: Option<&str>) -> String {
     let error = escape_controls(error);

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use super::context::{Global, print_stderr, warning_printer};
 use super::exit;
@@ -73,7 +73,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             Ok((run, _)) if found.iter().any(|(known, _)| *known == run) => {}
             Ok(run) => found.push(run),
             // One run that does not exist does not keep the others running.
-            Err(e) => code = report_error(name, &e),
+            Err(e) => code = report_error(name, e),
         }
     }
     // Signal all runs before waiting for any.
@@ -81,7 +81,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     for (run, dir) in &found {
         match PendingStop::request(&volume, run, dir, &options, &warning_printer()) {
             Ok(stop) => pending.push(stop),
-            Err(e) => code = report_error(run.as_str(), &e.into()),
+            Err(e) => code = report_error(run.as_str(), e.into()),
         }
     }
     let mut out = StdoutReport::new();
@@ -92,14 +92,14 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 code = one;
             }
         }
-        Err(e) => code = report_error(run.as_str(), &e.into()),
+        Err(e) => code = report_error(run.as_str(), e.into()),
     });
     out.finish(code)
 }
 
-fn report_error(run: &str, e: &anyhow::Error) -> Code {
-    let (code, text) = exit::explain(e);
-    print_stderr(format_args!("run {run}: {text}"));
+fn report_error(run: &str, e: Error) -> Code {
+    let (code, text) = exit::explain_for_run(run, e);
+    print_stderr(text);
     code
 }
 

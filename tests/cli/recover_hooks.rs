@@ -202,7 +202,7 @@ fn hooks_from_log_others_can_write_do_not_run() {
     assert_eq!(output.code, 1);
     let said = output.stderr();
     assert!(
-        said.contains("run it: error: refusing to run recorded commands"),
+        said.contains("error: run it: refusing to run recorded commands"),
         "{said}"
     );
     assert!(!said.contains("run done"), "{said}");

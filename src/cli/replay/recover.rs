@@ -200,8 +200,8 @@ fn all(args: &Args, global: &Global, out: &mut StdoutReport) -> Result<Code> {
             }
             // One failed recovery does not stop the others.
             Err(e) => {
-                let (worse, text) = exit::explain(&e);
-                print_stderr(format_args!("run {run}: {text}"));
+                let (worse, text) = exit::explain_for_run(run.as_str(), e);
+                print_stderr(text);
                 code = worse;
             }
         }

@@ -47,8 +47,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             Err(e) if args.all && exit::is_run_removed(&e) => {}
             // One failed rotation does not stop the others.
             Err(e) => {
-                let (worse, text) = exit::explain(&e);
-                print_stderr(format_args!("run {run}: {text}"));
+                let (worse, text) = exit::explain_for_run(run.as_str(), e);
+                print_stderr(text);
                 code = worse;
             }
         }
