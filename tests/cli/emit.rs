@@ -126,7 +126,11 @@ fn open_creates_run_that_stays_open() {
     env.ok(&["emit", "--open", "--run", "mine", "first"]);
     env.ok(&["emit", "--open", "--run", "mine", "second"]);
     assert_eq!(env.types("mine"), ["run_opened", "note", "note"]);
-    assert_eq!(env.status("mine")["state"], "open");
+    let status = env.status("mine");
+    assert_eq!(
+        (&status["state"], &status["name"]),
+        (&"open".into(), &"mine".into())
+    );
     env.ok(&["run", "--run", "mine", "--close"]);
     assert_eq!(env.status("mine")["state"], "completed");
 }
@@ -136,6 +140,7 @@ fn open_without_id_prints_new_id() {
     let env = TestEnv::new();
     let output = env.ok(&["emit", "--open", "first"]);
     assert_eq!(output.run_id(), env.only_run());
+    assert_eq!(env.status("latest")["name"], "first");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn timeline_spans_all_segments() {
     -- stdout
     it  started [TIME] +00:00 on [HOST]
 
-     +[DURATION]  0  run opened  one
+     +[DURATION]  0  run opened  it
      +[DURATION]  1  note  one
      +[DURATION]  2  log rotated  events-00000000000000000000.jsonl  [SIZE]
      +[DURATION]  3  note  two

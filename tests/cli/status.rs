@@ -261,7 +261,7 @@ fn latest_without_runs_exits_3() {
 fn damaged(env: &TestEnv) {
     env.ok(&["emit", "--open", "--run", "it", "first"]);
     let log = std::fs::read_to_string(env.log_path("it")).unwrap();
-    let bad = log.replacen("first", "fjrst", 1);
+    let bad = log.replacen("keep_open", "kept_open", 1);
     std::fs::write(env.log_path("it"), bad).unwrap();
 }
 

@@ -189,7 +189,7 @@ fn state_filter_takes_commas() {
     env.ok(&["run", "-q", "--name", "a", "--", "true"]);
     env.run(&["run", "-q", "--name", "b", "--", "false"]);
     env.ok(&["emit", "--open", "--run", "c", "x"]);
-    assert_eq!(names(&env, &["--state", "failed,open"]), ["b", "x"]);
+    assert_eq!(names(&env, &["--state", "failed,open"]), ["b", "c"]);
     assert_eq!(
         names(&env, &["--state", "completed", "--state", "failed"]),
         ["a", "b"]

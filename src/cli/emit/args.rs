@@ -53,7 +53,8 @@ pub(crate) struct Args {
     /// Job that the note belongs to [default: `RUNLOG_JOB_ID`, the enclosing job]
     #[arg(long, value_name = "JOB")]
     job: Option<JobId>,
-    /// Create the run if it does not exist; it stays open until `run --run ID --close`
+    /// Create the run, named after its ID, and the volume if they do not exist; the run stays open
+    /// until `run --run ID --close`
     #[arg(long)]
     pub open: bool,
     /// Do not wait for the disk: the note survives a crash of any process, but not a power
@@ -111,6 +112,12 @@ impl Args {
             }),
             name => Ok(name.unwrap_or("line")),
         }
+    }
+
+    /// Returns the name of a run that is created: its ID or, without one, the name of the note.
+    pub(super) fn run_name(&self, note: &str) -> Result<String, UsageError> {
+        let run = self.run()?;
+        Ok(run.map_or_else(|| note.to_owned(), |run| run.to_string()))
     }
 
     /// Returns the data of the note, compacted and masked.

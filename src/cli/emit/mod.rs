@@ -45,9 +45,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let log = args.open_log(&volume, &name)?;
     let log = log.foreign_policy(args.foreign_policy());
     let log = log.rotating(rotation(&volume, None));
+    let run_name = args.run_name(&name)?;
     let emitter = Emitter {
         log,
         name,
+        run_name: redaction.mask(&run_name).into_owned(),
         job: args.job()?,
         durability: args.durability(),
         ack: args.ack,
@@ -73,7 +75,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 
 struct Emitter {
     log: RunLog,
+    /// The name of the notes.
     name: String,
+    /// The name of the run, if it is new.
+    run_name: String,
     job: Option<JobId>,
     durability: Durability,
     ack: bool,
@@ -115,7 +120,7 @@ impl Emitter {
         self.log.append_with(self.durability, budget, |view| {
             let mut drafts = Vec::with_capacity(notes.len() + 1);
             if view.is_new {
-                let mut opening = opening(self.name.clone());
+                let mut opening = opening(self.run_name.clone());
                 opening.keep_open = true;
                 let run = self.log.run_id();
                 drafts.push(Draft::new(run, None, &opening)?);
