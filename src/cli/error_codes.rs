@@ -24,6 +24,9 @@ pub(crate) struct DamageFound(pub Damage);
 
 /// Returns the exit code of an error, and what to do about it.
 pub(super) fn code_and_hint(e: &Error) -> (Code, Option<Cow<'static, str>>) {
+    if let Some(held) = e.downcast_ref::<LockHeld>() {
+        return (Code::RunLocked, Some(held.hint().into()));
+    }
     let (code, hint) = classify(e);
     let untrusted = match (e.downcast_ref(), e.downcast_ref()) {
         (Some(UndoError::Untrusted(untrusted)), _)
@@ -47,9 +50,6 @@ fn check_commands(untrusted: &UntrustedLog) -> String {
 fn classify(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(usage) = e.downcast_ref::<UsageError>() {
         return (Code::Usage, Some(usage.hint));
-    }
-    if let Some(held) = e.downcast_ref::<LockHeld>() {
-        return (Code::RunLocked, Some(held.hint()));
     }
     if e.downcast_ref::<DamageFound>().is_some() {
         return (
@@ -308,7 +308,7 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
     match e {
         VolumeError::NotFound { .. } | VolumeError::NotAVolume { .. } => (
             Code::NotFound,
-            Some("create one with `runlog run`, or name one with -C DIR"),
+            Some("create one with `runlog run COMMAND`, or name one with -C DIR"),
         ),
         // The volume exists, but something in it is wrong.
         VolumeError::NotADirectory { path } if is_in_omne(path) => (

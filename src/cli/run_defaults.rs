@@ -62,7 +62,7 @@ pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError
     let run = describe_run(Command::new("run"));
     let mut all = Vec::new();
     for default in defaults {
-        let words = words_of(&run, default).map_err(|reason| UsageError {
+        let wrong = |reason: &str, run_hint| UsageError {
             message: format!(
                 "{}:{}: {}: {reason}",
                 default.path.display(),
@@ -70,7 +70,7 @@ pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError
                 default.key
             ),
             hint: match default.key.split('.').next() {
-                Some("run") => "use the long flags of `runlog run` as keys in [run]",
+                Some("run") => run_hint,
                 Some("hooks") => {
                     "use the names of hooks as keys in [hooks], and commands as values"
                 }
@@ -78,6 +78,14 @@ pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError
                     "use names as keys in [telemetry.probes], and values as of `runlog run --probe`"
                 }
             },
+        };
+        let arg = flag_of(&run, default).ok_or_else(|| {
+            let hint = "use the long flags of `runlog run` as keys in [run]";
+            wrong("there is no such flag", hint)
+        })?;
+        let words = words_of(&run, arg, default).map_err(|reason| {
+            let hint = "`runlog run --help` describes the values of the flag";
+            wrong(&reason, hint)
         })?;
         all.extend(words);
     }
@@ -121,12 +129,15 @@ pub(crate) fn all_defaults(volume: Option<&Volume>) -> anyhow::Result<Vec<RunDef
     Ok(defaults)
 }
 
-fn words_of(run: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {
+/// Returns the flag that a key names, if there is one.
+fn flag_of<'a>(run: &'a Command, default: &RunDefault) -> Option<&'a Arg> {
     let long = default.flag.replace('_', "-");
-    let arg = run
-        .get_arguments()
+    run.get_arguments()
         .find(|arg| arg.get_long() == Some(long.as_str()) && !arg.is_hide_set())
-        .ok_or("there is no such flag")?;
+}
+
+fn words_of(run: &Command, arg: &Arg, default: &RunDefault) -> Result<Vec<OsString>, String> {
+    let long = default.flag.replace('_', "-");
     let words: Vec<OsString> = match &default.value {
         FlagValue::Switch(on) if is_switch(arg) || may_have_value(arg) => {
             on.then(|| format!("--{long}").into()).into_iter().collect()

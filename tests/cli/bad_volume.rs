@@ -61,7 +61,7 @@ fn directory_without_omne_is_rejected() {
     exit 3
     -- stderr
     error: `sub` is not a volume: it has no .omne directory
-    hint: create one with `runlog run`, or name one with -C DIR
+    hint: create one with `runlog run COMMAND`, or name one with -C DIR
     ");
     assert!(!env.exists("sub/.omne"));
 }

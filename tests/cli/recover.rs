@@ -166,7 +166,7 @@ fn recover_leaves_running_run() {
     -- stdout
     it  not changed (running): the supervisor of job cat holds its lease; it is process [PID], and its front is process [PID]
     -- stderr
-    hint: follow the run with `runlog tail -f`; it is still running
+    hint: follow the run with `runlog tail -f it`; it is still running
     ");
     env.ok(&["replay", "--recover", "--all"]);
     assert_eq!(bytes(&env, "it"), before);

@@ -168,35 +168,35 @@ fn invalid_defaults_name_file_and_line() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.quiet: write true or false
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: it needs a value
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: it takes one value
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.label: `5` has no `=`; write KEY=VALUE, such as stage=build
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.redact: redaction 1 is not a regular expression: unclosed group; a literal secret is best given as ENV:NAME, the name of an environment variable that holds it
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.tty: `maybe` is not one of auto, always, never
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: the value is empty
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.command: there is no such flag

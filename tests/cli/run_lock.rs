@@ -43,7 +43,7 @@ fn held_lock_refuses_start() {
     assert_eq!(output.code, 75);
     assert_snapshot!(stderr(&output), @"
     error: lock `it` is held by run first (pid N) since TIME +00:00
-    hint: wait for the lock with --if-locked wait, or end the run with `runlog stop RUN`
+    hint: wait for the lock with --if-locked wait, or end the run with `runlog stop first`
     ");
     assert_eq!(env.runs(), ["first"]);
     env.write("go", "");
@@ -123,7 +123,7 @@ fn wait_ends_by_signal_or_limit() {
     assert_snapshot!(text, @"
     runlog: lock `it` is held by run first (pid N) since TIME +00:00; waiting
     error: lock `it` is held by run first (pid N) since TIME +00:00, and was not released in time
-    hint: wait longer with --lock-timeout, or end the run with `runlog stop RUN`
+    hint: wait longer with --lock-timeout, or end the run with `runlog stop first`
     ");
     let run = ["run", "--lock=it", "--if-locked", "wait", "true"];
     let mut waiting = env.spawn(&run);
@@ -306,13 +306,14 @@ fn two_runs_never_overlap() {
 #[test]
 fn nested_run_does_not_wait_for_own_lock() {
     let env = TestEnv::new();
-    for policy in ["wait", "replace"] {
+    for policy in ["fail", "wait", "replace"] {
         let script = format!("$RUNLOG run -q --lock=it --if-locked {policy} true");
         let output = env.run(&["run", "-q", "--lock=it", "sh", "-c", &script]);
         assert_eq!(output.code, 75);
+        let text = env.ok(&["tail", "--output", "latest"]).stdout();
+        assert!(text.contains("which waits for this command"), "{text}");
+        assert!(text.contains("hint: use another lock"), "{text}");
     }
-    let text = env.ok(&["tail", "--output", "latest"]).stdout();
-    assert!(text.contains("which waits for this command"), "{text}");
 }
 
 #[test]
@@ -354,6 +355,7 @@ fn lock_of_other_program_is_not_that_of_last_run() {
         let holder = format!("lock `it` is held by process {} (flock)", other.id());
         assert!(text.contains(&holder) && !text.contains("second"), "{text}");
         assert!(!text.contains("warning"), "{text}");
+        assert!(!text.contains("runlog stop"), "{text}");
     }
     assert_eq!(env.runs(), ["second"]);
     env.write("go", "");

@@ -229,7 +229,7 @@ fn missing_volume_exits_3_and_is_not_created() {
     exit 3
     -- stderr
     error: no volume: neither `[ROOT]` nor any directory above it has an .omne directory
-    hint: create one with `runlog run`, or name one with -C DIR
+    hint: create one with `runlog run COMMAND`, or name one with -C DIR
     ");
     assert!(!env.exists(".omne"));
 }

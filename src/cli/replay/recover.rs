@@ -47,7 +47,9 @@ fn one(args: &Args, global: &Global, out: &mut StdoutReport) -> Result<Code> {
     report(args, global, &run, &recovery, out);
     Ok(damage.or(match (recovery.action, recovery.state) {
         (RecoveryAction::Skipped, RunStatus::Running) => {
-            print_stderr("hint: follow the run with `runlog tail -f`; it is still running");
+            print_stderr(format_args!(
+                "hint: follow the run with `runlog tail -f {run}`; it is still running"
+            ));
             Code::Running
         }
         (

@@ -44,6 +44,8 @@ const STOP: StopOptions = StopOptions {
 pub(crate) struct LockHeld {
     name: LockName,
     holder: String,
+    /// The run that holds it, if it is held by a run.
+    run: Option<RunId>,
     trouble: LockTrouble,
 }
 
@@ -71,16 +73,18 @@ impl LockTrouble {
 
 impl LockHeld {
     /// Returns what to do about it.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> String {
+        let end = |options| match &self.run {
+            Some(run) => format!("end the run with `runlog stop {options}{run}`"),
+            None => "end the process".to_owned(),
+        };
         match self.trouble {
             LockTrouble::None | LockTrouble::NotStoppable => {
-                "wait for the lock with --if-locked wait, or end the run with `runlog stop RUN`"
+                format!("wait for the lock with --if-locked wait, or {}", end(""))
             }
-            LockTrouble::HolderWaits => "use another lock with --lock=NAME, or none",
-            LockTrouble::NotEnded => "end the run with `runlog stop --signal KILL RUN`",
-            LockTrouble::TimedOut => {
-                "wait longer with --lock-timeout, or end the run with `runlog stop RUN`"
-            }
+            LockTrouble::HolderWaits => "use another lock with --lock=NAME, or none".to_owned(),
+            LockTrouble::NotEnded => end("--signal KILL "),
+            LockTrouble::TimedOut => format!("wait longer with --lock-timeout, or {}", end("")),
         }
     }
 }
@@ -135,10 +139,14 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             } => (recorded, locked_by),
         };
         let current = || current_holder(volume, &recorded, locked_by);
-        let held = |trouble| LockHeld {
-            name: name.clone(),
-            holder: describe(&current()),
-            trouble,
+        let held = |trouble| {
+            let holder = current();
+            LockHeld {
+                name: name.clone(),
+                holder: describe(&holder),
+                run: holder.run_id,
+                trouble,
+            }
         };
         let holder = match args.lock.if_locked {
             // Only its messages depend on the holder.
@@ -155,7 +163,9 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             args.lock.if_locked.unwrap_or(IfLocked::Fail),
             &holder.run_id,
         ) {
-            (IfLocked::Wait | IfLocked::Replace, Some(run)) if is_enclosing(run) => {
+            (IfLocked::Fail | IfLocked::Wait | IfLocked::Replace, Some(run))
+                if is_enclosing(run) =>
+            {
                 return Err(held(LockTrouble::HolderWaits).into());
             }
             (IfLocked::Wait, _) => {
