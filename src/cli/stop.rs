@@ -18,8 +18,8 @@ use crate::volume::RunId;
 ///
 /// runlog sends --signal to the process that runs each job on this host, which passes it on to the
 /// job. `--signal KILL` kills the processes of the job at once. After --kill-after, they get
-/// SIGKILL. Retries are canceled; rollbacks run, and are waited for. The log records who stopped
-/// the run and why, in a note `stop_requested`.
+/// SIGKILL. Retries are canceled, before SIGKILL with SIGTERM; rollbacks run, and are waited for.
+/// The log records who stopped the run and why, in a note `stop_requested`.
 ///
 /// A process is signaled only if its boot, pid namespace, pid and start time are those in the
 /// log.
@@ -123,7 +123,10 @@ fn report(
     };
     let (state, because) = (verdict.state.as_str(), &verdict.because);
     out.print(|out| writeln!(out, "{run}  {text}; it is {state}: {because}"));
-    if matches!(outcome, StopOutcome::StillRunning(_)) && options.kill_after > options.timeout {
+    if matches!(outcome, StopOutcome::StillRunning(_))
+        && options.signal != libc::SIGKILL
+        && options.kill_after > options.timeout
+    {
         print_stderr(
             "hint: to send SIGKILL too, give a --kill-after that is shorter than --timeout",
         );

@@ -73,7 +73,7 @@ fn stop_kills_job_that_ignores_signal() {
 #[test]
 fn stop_records_end_of_killed_detached_job() {
     let env = TestEnv::new();
-    let script = "trap '' TERM; touch ready; while :; do sleep 1000; done";
+    let script = "trap '' TERM USR1; touch ready; while :; do sleep 1000; done";
     let run = ["run", "-q", "--run", "it", "--close", "--detach", "--"];
     env.ok(&[&run[..], &["sh", "-c", script]].concat());
     env.wait_for_file("ready");
@@ -111,6 +111,31 @@ fn stop_reaches_job_of_killed_front() {
     assert_eq!(failed["exit_code"], 7);
     assert_eq!(failed["signals"][0]["signal"], "SIGTERM");
     env.event("job_started");
+}
+
+#[test]
+fn kill_cancels_retries() {
+    let stubborn = "trap '' TERM USR1; touch ready; while :; do sleep 0.01; done";
+    for options in [["--signal", "KILL"], ["--signal", "USR1"]] {
+        let env = TestEnv::new();
+        let run = ["run", "-q", "--detach", "-n", "it", "--retries", "5"];
+        let delay = ["--retry-delay", "0", "--", "sh", "-c", stubborn];
+        env.ok(&[&run[..], &delay].concat());
+        env.wait_for_file("ready");
+        env.ok(&[&["stop", "it", "--kill-after", "0"][..], &options].concat());
+        assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
+        env.event("job_started");
+    }
+}
+
+#[test]
+fn kill_cancels_retry_that_is_due_later() {
+    let env = TestEnv::new();
+    let run = ["run", "-q", "--detach", "-n", "it", "--retries", "5"];
+    env.ok(&[&run[..], &["--retry-delay", "1h", "--", "false"]].concat());
+    env.wait_for("job_failed");
+    env.ok(&["stop", "it", "--signal", "KILL"]);
+    assert_eq!(env.status("it")["state"], "failed");
 }
 
 #[test]
@@ -207,7 +232,7 @@ fn stop_kills_job_while_another_run_is_slow() {
     let slow = ["run", "-q", "--detach", "--run", "slow", "--close"];
     let slow = [&slow[..], &["--rollback", rollback, "--", "sleep", "1000"]].concat();
     env.ok(&slow);
-    let script = "trap '' TERM; touch ready; while :; do sleep 1000; done";
+    let script = "trap '' TERM USR1; touch ready; while :; do sleep 1000; done";
     let run = ["run", "-q", "--detach", "--run", "stubborn", "--close"];
     env.ok(&[&run[..], &["--", "sh", "-c", script]].concat());
     env.wait_for_file("ready");

@@ -11,6 +11,7 @@ use crate::job::capture::stream::OnWarning;
 use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::process_scan::ProcessScan;
 use crate::job::process::signals::signal_name;
+use crate::job::recover::recorded_job::recorded_jobs;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{
@@ -20,11 +21,18 @@ use crate::log::{
 use crate::telemetry;
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
 
+/// The signal that cancels retries.
+const TERM: i32 = Signal::TERM.as_raw();
+/// How long to wait until the front of a job has read it.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
+/// The time between two checks whether it has.
+const CANCEL_POLL_INTERVAL: Duration = Duration::from_millis(5);
+
 /// The options for stopping a run.
 #[derive(Debug, Clone)]
 pub struct StopOptions {
     /// The signal for the fronts, which pass it on to their jobs; SIGKILL goes to the processes of
-    /// the jobs instead.
+    /// the jobs instead, after SIGTERM if it would be retried.
     pub signal: i32,
     /// How long after the signal the processes of the jobs get SIGKILL.
     pub kill_after: Duration,
@@ -74,6 +82,12 @@ pub struct PendingStop<'a> {
     is_asked: bool,
     /// The processes of the jobs when these were asked to end.
     asked: Vec<JobProcess>,
+    /// The jobs that would be started again after SIGKILL.
+    retried: Vec<JobId>,
+    /// When these were asked to end by SIGTERM, which cancels retries.
+    canceled: Option<Instant>,
+    /// The processes that got it.
+    canceling: Vec<u32>,
 }
 
 impl<'a> PendingStop<'a> {
@@ -104,28 +118,46 @@ impl<'a> PendingStop<'a> {
             inspected = inspect_run(dir, JobScope::All)?;
         }
         let requested = Instant::now();
+        let is_kill = options.signal == Signal::KILL.as_raw();
         let mut stop = Self {
             run,
             dir,
             options,
             deadline: requested + options.timeout,
-            kill_at: Some(requested + options.kill_after),
+            kill_at: Some(if is_kill {
+                requested
+            } else {
+                requested + options.kill_after
+            }),
             before: inspected.verdict,
             is_asked: !rolled_back.is_empty(),
             jobs: rolled_back,
             asked: Vec::new(),
+            retried: Vec::new(),
+            canceled: (is_kill || options.signal == TERM).then_some(requested),
+            canceling: Vec::new(),
         };
         if stop.before.state != RunStatus::Running {
             return Ok(stop);
         }
         let scan = ProcessScan::default();
-        for job in inspected.summary.state.unfinished() {
+        let state = &inspected.summary.state;
+        let ids: Vec<_> = state.unfinished().map(|job| job.job_id.clone()).collect();
+        let recorded = recorded_jobs(dir, &ids).unwrap_or_default();
+        for job in state.unfinished() {
             if probe_lease(dir, job).is_ok_and(|lease| lease == LeaseState::Free) {
                 continue;
             }
             stop.jobs.push(job.job_id.clone());
+            let submitted = recorded.get(&job.job_id);
+            if submitted.is_none_or(|submitted| submitted.retries > 0) {
+                stop.retried.push(job.job_id.clone());
+            }
             stop.asked.extend(JobProcesses::find(&scan, dir, job).alive);
-            match stop.signal_supervisor(volume, job, on_warning) {
+            if let Err(e) = stop.record(volume, &job.job_id) {
+                on_warning(&format!("the request to stop is not in the log: {e}"));
+            }
+            match stop.signal(job) {
                 Ok(()) => stop.is_asked = true,
                 Err(why) => on_warning(&format!("job {} was not signaled: {why}", job.job_id)),
             }
@@ -133,30 +165,21 @@ impl<'a> PendingStop<'a> {
         Ok(stop)
     }
 
-    fn signal_supervisor(
-        &self,
-        volume: &Volume,
-        job: &JobState,
-        on_warning: &OnWarning,
-    ) -> Result<(), String> {
-        if let Err(e) = self.record(volume, &job.job_id) {
-            on_warning(&format!("the request to stop is not in the log: {e}"));
-        }
-        if self.options.signal == Signal::KILL.as_raw() {
-            // Without its supervisor, the job would have no end in the log.
+    /// Sends the first signal to a job.
+    fn signal(&mut self, job: &JobState) -> Result<(), String> {
+        let is_kill = self.options.signal == Signal::KILL.as_raw();
+        let is_retried = self.retried.contains(&job.job_id);
+        // Without its supervisor, the job would have no end in the log.
+        if is_kill && !is_retried {
             return kill_processes(self.dir, job, &[]);
         }
-        // The front passes signals on. Without a front, the supervisor gets them itself.
-        let front = job.front.as_ref().map(open_process);
-        let pidfd = match (front, &job.supervisor) {
-            (Some(Ok(pidfd)), _) => pidfd,
-            (_, Some(supervisor)) => open_process(supervisor)?,
-            (Some(Err(why)), None) => return Err(why),
-            (None, None) => return Err("its supervisor is not in the log".to_owned()),
-        };
-        let signal = Signal::from_named_raw(self.options.signal)
-            .ok_or_else(|| format!("{} cannot be sent", self.options.signal))?;
-        pidfd_send_signal(pidfd, signal).map_err(|e| e.to_string())
+        let first = if is_kill { TERM } else { self.options.signal };
+        match signal_front(job, first) {
+            Ok(front) if is_retried && first == TERM => self.canceling.push(front),
+            Err(_) if is_kill => return kill_processes(self.dir, job, &[]),
+            signaled => drop(signaled?),
+        }
+        Ok(())
     }
 
     /// Records the request in the log, with its origin and reason.
@@ -213,8 +236,29 @@ impl<'a> PendingStop<'a> {
 
     /// Returns when the next poll is due even without a change.
     fn next_poll(&self) -> Instant {
-        self.kill_at
-            .map_or(self.deadline, |at| at.min(self.deadline))
+        let now = Instant::now();
+        match self.kill_at {
+            // SIGKILL waits for the cancellation of retries.
+            Some(at) if at <= now => now + CANCEL_POLL_INTERVAL,
+            Some(at) => at.min(self.deadline),
+            None => self.deadline,
+        }
+    }
+
+    /// Sends SIGTERM to the jobs that would be started again after SIGKILL. Returns whether the
+    /// processes that pass it on have read it, or do not answer, such as a stopped one.
+    fn have_canceled_retries(&mut self, running: &[&JobState], now: Instant) -> bool {
+        let Some(since) = self.canceled else {
+            let retried = |job: &&&JobState| self.retried.contains(&job.job_id);
+            let fronts = running.iter().filter(retried);
+            self.canceling = fronts
+                .filter_map(|job| signal_front(job, TERM).ok())
+                .collect();
+            self.canceled = Some(now);
+            return self.canceling.is_empty();
+        };
+        let mut canceling = self.canceling.iter();
+        now >= since + CANCEL_TIME || !canceling.any(|pid| telemetry::has_pending(*pid, &[TERM]))
     }
 
     /// Returns the outcome, if it is known, and kills the processes of the jobs if that is due.
@@ -247,6 +291,9 @@ impl<'a> PendingStop<'a> {
         let now = Instant::now();
         // The kill is due even if this is late, so it comes before the deadline.
         if self.kill_at.is_some_and(|at| now >= at) {
+            if !self.have_canceled_retries(&running, now) {
+                return Ok(None);
+            }
             self.kill_at = None;
             for job in running {
                 // What cannot be killed is still running at the deadline.
@@ -258,6 +305,28 @@ impl<'a> PendingStop<'a> {
         }
         Ok(None)
     }
+}
+
+/// Sends a signal to the front of a job, which passes it on, or without a front to the supervisor.
+/// Returns the pid.
+///
+/// # Errors
+/// The reason why the process was not signaled.
+fn signal_front(job: &JobState, signal: i32) -> Result<u32, String> {
+    let front = job
+        .front
+        .as_ref()
+        .map(|front| (front.pid, open_process(front)));
+    let (pid, pidfd) = match (front, &job.supervisor) {
+        (Some((pid, Ok(pidfd))), _) => (pid, pidfd),
+        (_, Some(supervisor)) => (supervisor.pid, open_process(supervisor)?),
+        (Some((_, Err(why))), None) => return Err(why),
+        (None, None) => return Err("its supervisor is not in the log".to_owned()),
+    };
+    let signal =
+        Signal::from_named_raw(signal).ok_or_else(|| format!("{signal} cannot be sent"))?;
+    pidfd_send_signal(pidfd, signal).map_err(|e| e.to_string())?;
+    Ok(pid)
 }
 
 /// Returns whether the job failed, and its rollback runs or is about to run, if its supervisor is
