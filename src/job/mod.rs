@@ -49,7 +49,8 @@ pub use crate::job::search::line_search::{
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
 pub use crate::job::spec::job_spec::{
-    AfterJob, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace, OutputMode, RerunOf,
+    AfterJob, DEFAULT_KILL_AFTER, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace,
+    OutputMode, RerunOf,
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};

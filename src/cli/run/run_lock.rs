@@ -12,8 +12,8 @@ use super::lock_args::IfLocked;
 use crate::cli::context::{print_stderr, warning_printer};
 use crate::cli::value_parsers::deadline;
 use crate::job::{
-    HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome, enclosing_jobs,
-    has_live_runlog,
+    DEFAULT_KILL_AFTER, HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome,
+    enclosing_jobs, has_live_runlog,
 };
 use crate::log::{Draft, Durability, LockHolder, NamedLock, NamedLockAttempt, RunLog, open_dir};
 use crate::render::escape_controls;
@@ -33,7 +33,7 @@ const NOTE_NAME: &str = "start_skipped";
 /// How to stop a run that is replaced: as `runlog stop` does.
 const STOP: StopOptions = StopOptions {
     signal: Signal::TERM.as_raw(),
-    kill_after: Duration::from_secs(10),
+    kill_after: DEFAULT_KILL_AFTER,
     timeout: Duration::from_secs(30),
     reason: None,
 };

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
 use crate::job::redact::redaction::Redaction;
-use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputMode};
+use crate::job::spec::job_spec::{
+    AfterJob, DEFAULT_KILL_AFTER, DurationBounds, Guards, Hooks, JobSpec, OutputMode,
+};
 use crate::job::spec::retry_policy::RetryPolicy;
 use crate::job::spec::stream_plan::StreamPlan;
 use crate::job::supervise::job_events::JobEvents;
@@ -17,9 +18,6 @@ use crate::job::supervise::supervisor::{SubmittedJob, Supervisor};
 use crate::job::supervise::supervisor_env::SupervisorEnv;
 use crate::log::{Lease, RunLog};
 use crate::volume::{JobId, Volume};
-
-/// How long after SIGTERM a stopped command gets SIGKILL.
-const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// Returns the specification of a job whose own command does not run. Other commands run in
 /// `cwd`, or by default in the working directory of this process.
@@ -38,7 +36,7 @@ pub(super) fn spec(job: &JobId, cwd: Option<PathBuf>, hooks: Hooks) -> JobSpec {
         hooks,
         timeout: None,
         bounds: DurationBounds::default(),
-        kill_after: Some(KILL_AFTER),
+        kill_after: Some(DEFAULT_KILL_AFTER),
         retry: RetryPolicy::default(),
         sample: None,
         guards: Guards::default(),

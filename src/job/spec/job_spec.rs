@@ -14,6 +14,9 @@ use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
 
+/// The default time from SIGTERM to SIGKILL.
+pub const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
+
 /// A wrapped command.
 #[derive(Debug)]
 pub struct JobSpec {
