@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
-use crate::support::process::supervisors;
+use crate::support::process::{supervisors, wait_until_dead};
 
 /// A job that prints numbered lines to both streams, and records that it was started.
 const NUMBERED: &str = r"
@@ -203,6 +203,27 @@ fn killed_front_cancels_job_and_rolls_it_back() {
     assert_eq!(failed["error"]["kind"], "canceled", "{failed}");
     assert_eq!(failed["signal"], "SIGTERM");
     assert!(env.exists("undone"));
+}
+
+#[test]
+fn job_of_killed_front_is_not_started() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    let lock = fs::File::open(env.run_dir("it").join("lock")).unwrap();
+    lock.lock().unwrap();
+    let rollback = ["--rollback", "touch undone"];
+    let run = ["run", "--run", "it", "--close"];
+    let job = env.spawn(&[&run[..], &rollback, &["--", "touch", "started"]].concat());
+    wait_until("the supervisor", || !supervisors(job.pid()).is_empty());
+    job.signal(Signal::KILL);
+    wait_until_dead(job.pid());
+    drop(lock);
+    let failed = env.wait_for("job_failed");
+    assert_eq!(failed["error"]["kind"], "canceled", "{failed}");
+    env.wait_for("run_closed");
+    assert!(!env.exists("started") && !env.exists("undone"));
+    assert!(env.events_of_type("it", "job_started").is_empty());
+    env.ok(&["replay", "it", "--verify"]);
 }
 
 #[test]
