@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::checks::snapshot;
 use crate::support::env::{TestEnv, pid_of, wait_until};
-use crate::support::process::{finish, supervisors};
+use crate::support::process::{finish, supervisors, wait_until_dead};
 
 fn hook_events(env: &TestEnv, run: &str) -> Vec<Value> {
     env.events_of_type(run, "hook_ended")
@@ -152,6 +152,36 @@ fn interrupted_hook_is_ended() {
     job.signal(Signal::INT);
     assert_eq!(job.end().code, 0);
     assert_eq!(env.event("hook_ended")["signal"], "SIGTERM");
+}
+
+#[test]
+fn signal_before_hook_does_not_end_it() {
+    let env = TestEnv::new();
+    let script = "until test -e go; do sleep 0.01; done; exit 3";
+    let hook = ["--on-failure", "touch hooked"];
+    let job = env.spawn(
+        &[
+            &["run", "-q", "--run", "it"][..],
+            &hook,
+            &["sh", "-c", script],
+        ]
+        .concat(),
+    );
+    let started = env.wait_for("job_started");
+    let lock = File::open(env.run_dir("it").join("lock")).unwrap();
+    lock.lock().unwrap();
+    env.write("go", "");
+    let pid = started["pid"].as_u64().unwrap();
+    wait_until_dead(u32::try_from(pid).unwrap());
+    job.signal(Signal::TERM);
+    wait_until("the front to read the signal", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", job.pid())).unwrap();
+        status.contains("ShdPnd:\t0000000000000000")
+    });
+    drop(lock);
+    assert_eq!(job.end().code, 3);
+    assert_eq!(env.event("hook_ended")["exit_code"], 0);
+    assert!(env.exists("hooked"));
 }
 
 #[test]

@@ -99,6 +99,8 @@ impl Supervisor<'_> {
         if spec.hooks.is_empty() {
             return Vec::new();
         }
+        // A signal that arrived before the hooks did not ask them to end.
+        self.was_asked_to_end |= self.control.shutdown_requested().is_some();
         let input = make(end, self.control.page.output.undelivered_bytes());
         let due = triggered_hooks(&spec.hooks, input.trigger).into_iter();
         due.filter_map(|hook| self.run_hook(events, &hook, &input))
