@@ -2,6 +2,7 @@
 
 use rustix::process::{Signal, kill_process_group};
 
+use crate::support::crash::{has_strace, run_with_fault};
 use crate::support::env::{Background, TestEnv, finish, pid_of, wait_until};
 
 /// A job that logs each signal to a file and exits when its stdin ends.
@@ -94,6 +95,31 @@ fn signal_before_start_is_not_lost() {
             assert_eq!(last, "run_closed", "exit {}", output.code);
         }
     }
+}
+
+#[test]
+fn signal_before_retry_starts_is_not_lost() {
+    let env = TestEnv::new();
+    if !has_strace(&env) {
+        return;
+    }
+    let script = r#"
+        test -e first && exec touch second
+        touch first
+        log=.omne/var/runs/it/events.jsonl
+        front=$(grep -o '"front":{"pid":[0-9]*' $log | grep -o '[0-9]*$')
+        setsid sh -c "until grep -q job_failed $log; do sleep 0.01; done
+            kill -TERM $front" >/dev/null 2>&1 &
+        exit 1
+    "#;
+    let run = ["run", "-q", "--run", "it", "--close", "--retries", "1"];
+    let job = ["--retry-delay", "0", "--", "sh", "-c", script];
+    // The start of the second attempt takes long.
+    let fault = "pipe2:delay_enter=300000";
+    run_with_fault(&env, &[], fault, &[&run[..], &job].concat());
+    let failed = env.events_of_type("it", "job_failed");
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(env.events_of_type("it", "job_completed").is_empty());
 }
 
 #[test]

@@ -16,6 +16,8 @@ use super::passed_signals::PassedSignals;
 use super::terminal_modes::ModesRecord;
 use super::wait_status::{EncodedStatus, WaitStatus};
 use crate::log::format::payload::Cost;
+use crate::telemetry;
+use crate::telemetry::LiveProcess;
 
 /// The maximum length of an id, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -46,22 +48,22 @@ pub(crate) struct SupervisionPage {
     /// The attempt that will be retried, and when.
     retried: AtomicU32,
     retry_at: AtomicU64,
-    /// When the job was asked to end, because of a limit or by a signal.
-    end_requested_at: AtomicU64,
+    /// The last step that was asked to end, because of a limit or by a signal, and how many
+    /// milliseconds after its claim.
+    end_request: AtomicU64,
     /// The signal that asked runlog to end while no process of the job was running.
     shutdown: AtomicU32,
     /// The signal that stopped the job.
     stopped: AtomicU32,
     pub(crate) signals: PassedSignals,
-    readers: [AtomicU32; MAX_READERS],
+    /// The pid of each, and the lower half of its start time.
+    readers: [AtomicU64; MAX_READERS],
     next_reader: AtomicU32,
     pub(crate) output: OutputCounters,
     /// The changes to the terminal, for each pseudo-terminal of the newest attempt.
     pub(crate) modes: [ModesRecord; 2],
     /// Whether the run was announced to the caller.
     pub(crate) announced: AtomicBool,
-    /// Whether the start was reported to the caller.
-    pub(crate) reported: AtomicBool,
     /// The number of processes that the OOM killer killed before the step, plus one.
     oom_kills_before: AtomicU64,
     pub(crate) hooks: HookSlots,
@@ -176,7 +178,6 @@ impl SupervisionPage {
             self.exited_at.store(monotonic_ns(), Ordering::Release);
         }
         self.exited.fetch_max(step, Ordering::AcqRel);
-        self.end_requested_at.store(0, Ordering::Release);
     }
 
     /// Records that the end of a step is in the log.
@@ -261,17 +262,22 @@ impl SupervisionPage {
         Some(Duration::from_nanos(left))
     }
 
-    /// Records that the job was asked to end. Only the first time counts.
-    pub(crate) fn request_end(&self) {
-        self.end_requested_at
-            .compare_exchange(0, monotonic_ns(), Ordering::AcqRel, Ordering::Acquire)
+    /// Records that a step was asked to end. Only the first time counts.
+    pub(crate) fn request_end(&self, step: u32) {
+        let millis = u32::try_from(self.since_claim().as_millis()).unwrap_or(u32::MAX);
+        let request = u64::from(step) << 32 | u64::from(millis);
+        // A request for a step that has ended must not replace that for a later one.
+        let is_first = |current: u64| (current >> 32 < u64::from(step)).then_some(request);
+        self.end_request
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, is_first)
             .ok();
     }
 
-    /// Returns how long ago the job was asked to end.
-    pub(crate) fn since_end_request(&self) -> Option<Duration> {
-        let then = self.end_requested_at.load(Ordering::Acquire);
-        (then != 0).then(|| Duration::from_nanos(monotonic_ns().saturating_sub(then)))
+    /// Returns how long ago a step was asked to end.
+    pub(crate) fn since_end_request(&self, step: u32) -> Option<Duration> {
+        let request = self.end_request.load(Ordering::Acquire);
+        let after = Duration::from_millis(u64::from(request as u32));
+        (request >> 32 == u64::from(step)).then(|| self.since_claim().saturating_sub(after))
     }
 
     /// Records a signal that asked runlog to end while no process of the job was running.
@@ -305,15 +311,17 @@ impl SupervisionPage {
     pub(crate) fn record_reader(&self, pid: u32) {
         let at = self.next_reader.fetch_add(1, Ordering::AcqRel) as usize;
         if let Some(slot) = self.readers.get(at % MAX_READERS) {
-            slot.store(pid, Ordering::Release);
+            let started = telemetry::start_ticks(pid).unwrap_or_default();
+            slot.store(reader(pid, started), Ordering::Release);
         }
     }
 
-    /// Returns whether the process is one of runlog's that reads an abandoned pipe.
-    pub(crate) fn is_reader(&self, pid: u32) -> bool {
-        self.readers
-            .iter()
-            .any(|slot| slot.load(Ordering::Acquire) == pid)
+    /// Returns whether the process is one of runlog's that reads an abandoned pipe. Its pid may
+    /// have been that of one.
+    pub(crate) fn is_reader(&self, process: &LiveProcess) -> bool {
+        let it = reader(process.pid, process.start_ticks);
+        let mut readers = self.readers.iter();
+        readers.any(|slot| slot.load(Ordering::Acquire) == it)
     }
 
     /// Records how many processes the OOM killer killed before a step.
@@ -367,6 +375,10 @@ impl SupervisionPage {
             _ => None,
         }
     }
+}
+
+fn reader(pid: u32, start_ticks: u64) -> u64 {
+    u64::from(pid) << 32 | start_ticks & u64::from(u32::MAX)
 }
 
 impl Id {

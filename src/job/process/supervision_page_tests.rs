@@ -33,6 +33,18 @@ fn run_time_ends_with_first_record_of_exit() {
 }
 
 #[test]
+fn late_request_to_end_does_not_reach_next_step() {
+    let page = SupervisionPage::map().unwrap();
+    page.claim(1, 7);
+    page.claim(2, 8);
+    page.request_end(1);
+    assert_eq!(page.since_end_request(2), None);
+    page.request_end(2);
+    page.request_end(1);
+    assert!(page.since_end_request(2).is_some());
+}
+
+#[test]
 fn retry_is_due_only_after_its_attempt() {
     let page = SupervisionPage::map().unwrap();
     assert_eq!(page.until_retry(1), None);

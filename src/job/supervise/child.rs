@@ -15,7 +15,7 @@ use crate::job::process::signals::ChildSetup;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
-use crate::job::spec::job_spec::JobSpec;
+use crate::job::spec::job_spec::{DEFAULT_KILL_AFTER, JobSpec};
 use crate::log::format::payload::Cost;
 use crate::telemetry;
 
@@ -26,8 +26,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The maximum number of failed checks of a dead child: its new parent may take a while to reap
 /// it.
 const MAX_WAIT_RETRIES: u32 = 50;
-/// The default time from SIGTERM to SIGKILL.
-const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// The streams of the child.
 pub(crate) enum Streams {
@@ -228,11 +226,11 @@ impl Child {
                 if timeout.limit.is_some_and(|limit| started + limit <= now) {
                     cause = EndCause::TimedOut;
                     page.record_timeout(step);
-                    page.request_end();
+                    page.request_end(step);
                     asked = control.forwarder.end_all(libc::SIGTERM);
                 } else if timeout.ends_with_front && control.is_abandoned() {
                     cause = EndCause::FrontKilled;
-                    page.request_end();
+                    page.request_end(step);
                     asked = control.forwarder.end_all(libc::SIGTERM);
                 }
             }
@@ -242,7 +240,7 @@ impl Child {
             }
             if (cause != EndCause::Own || timeout.kill_after_signal)
                 && !killed
-                && let Some(since) = page.since_end_request()
+                && let Some(since) = page.since_end_request(step)
             {
                 match timeout.kill_after.checked_sub(since) {
                     Some(left) if !left.is_zero() => pause = pause.min(left),

@@ -35,7 +35,7 @@ pub(crate) struct JobControl {
     /// Whether the front stopped with the job.
     front_is_stopped: bool,
     /// Whether the leader of the job's group is a child of this process.
-    has_own_group: bool,
+    owns_leader: bool,
     /// The pseudo-terminals of the newest attempt.
     pub terminals: Vec<Arc<JobTerminal>>,
 }
@@ -73,7 +73,7 @@ impl JobControl {
             front: Front::Own,
             keep_if_killed: true,
             front_is_stopped: false,
-            has_own_group: true,
+            owns_leader: true,
             terminals: Vec::new(),
         })
     }
@@ -92,7 +92,7 @@ impl JobControl {
             front: Front::Linked(Arc::new(attached.link), attached.front),
             keep_if_killed: attached.options.keep_if_killed,
             front_is_stopped: false,
-            has_own_group: false,
+            owns_leader: false,
             terminals: Vec::new(),
         })
     }
@@ -106,9 +106,9 @@ impl JobControl {
     /// The system allows no more processes.
     pub(crate) fn ensure_group(&mut self) -> io::Result<()> {
         let made_by_front = matches!(self.forwarder.target, SignalTarget::Group(_));
-        if matches!(self.front, Front::Killed) && made_by_front && !self.has_own_group {
+        if matches!(self.front, Front::Killed) && made_by_front && !self.owns_leader {
             self.forwarder.target = SignalTarget::Group(fork::new_group()?);
-            self.has_own_group = true;
+            self.owns_leader = true;
         }
         Ok(())
     }
@@ -167,9 +167,11 @@ impl JobControl {
         while let Some(arrived) = self.signals.next() {
             if arrived.signal == libc::SIGCHLD {
                 self.handle_child();
-            } else if let Some(claim) = self.page.live() {
-                self.forwarder.forward(claim, &arrived);
-            } else if END_SIGNALS.contains(&arrived.signal) {
+                continue;
+            }
+            let live = self.page.live();
+            let forwarded = live.is_some_and(|claim| self.forwarder.forward(claim, &arrived));
+            if !forwarded && END_SIGNALS.contains(&arrived.signal) {
                 self.page.request_shutdown(arrived.signal);
             }
         }

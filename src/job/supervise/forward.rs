@@ -101,17 +101,23 @@ impl Forwarder {
     }
 
     /// Passes on a signal that arrived before the process of `claim` existed, so that not even
-    /// the terminal has sent it to the process.
-    pub(crate) fn forward_early(&self, claim: Claim, arrived: &ReceivedSignal) {
-        self.record(claim, arrived);
-        self.deliver(claim, arrived.signal);
+    /// the terminal has sent it to the process. Returns like [`Forwarder::forward`].
+    pub(crate) fn forward_early(&self, claim: Claim, arrived: &ReceivedSignal) -> bool {
+        let is_live = self.record(claim, arrived);
+        if is_live {
+            self.deliver(claim, arrived.signal);
+        }
+        is_live
     }
 
-    /// Passes on a signal that runlog received to the process of `claim`, and records it.
-    pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
+    /// Passes on a signal that runlog received to the process of `claim`, and records it. Returns
+    /// false if the process has ended, because its end may be in the log without the signal.
+    pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) -> bool {
         let signal = arrived.signal;
         // Record it first, because the job may end at once.
-        self.record(claim, arrived);
+        if !self.record(claim, arrived) {
+            return false;
+        }
         let terminal = matches!(self.target, SignalTarget::Terminal(_));
         match signal {
             libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
@@ -126,6 +132,7 @@ impl Forwarder {
             }
             _ => self.deliver(claim, signal),
         }
+        true
     }
 
     fn deliver(&self, claim: Claim, signal: i32) {
@@ -135,10 +142,12 @@ impl Forwarder {
         }
     }
 
-    fn record(&self, claim: Claim, arrived: &ReceivedSignal) {
+    /// Records a signal. Returns whether the process is still alive then, so that its supervisor
+    /// finds the record.
+    fn record(&self, claim: Claim, arrived: &ReceivedSignal) -> bool {
         let signal = arrived.signal;
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
-            self.page.request_end();
+            self.page.request_end(claim.step);
         }
         if !matches!(
             signal,
@@ -153,6 +162,7 @@ impl Forwarder {
             };
             self.page.signals.record(claim.step, passed);
         }
+        self.page.live() == Some(claim)
     }
 
     /// Sends a signal to the job's group, or at a terminal to the job and its descendants.
@@ -280,7 +290,7 @@ impl Forwarder {
         let daemons = daemons(&found.iter().collect::<Vec<_>>(), &[self.root], has_left);
         found.retain(|process| {
             let pid = process.pid;
-            pid != self.supervisor && !self.page.is_reader(pid) && !daemons.contains(&pid)
+            pid != self.supervisor && !self.page.is_reader(process) && !daemons.contains(&pid)
         });
         found
     }
@@ -336,6 +346,33 @@ mod tests {
         }
         shell.wait().unwrap();
         found
+    }
+
+    #[test]
+    fn late_signal_does_not_reach_next_attempt() {
+        let page = SupervisionPage::map().unwrap();
+        let mut next = Command::new("sleep").arg("1000").spawn().unwrap();
+        let target = SignalTarget::new_group().unwrap();
+        let forwarder = Forwarder::new(page, target);
+        let ended = Claim { step: 1, pid: 0 };
+        assert!(page.claim(ended.step, ended.pid));
+        page.record_exit(ended.step);
+        assert!(page.claim(2, next.id()));
+        let arrived = ReceivedSignal {
+            signal: libc::SIGTERM,
+            from_kernel: false,
+            pid: 0,
+            uid: 0,
+        };
+        assert!(!forwarder.forward(ended, &arrived));
+        assert!(!forwarder.forward_early(ended, &arrived));
+        assert_eq!(page.since_end_request(2), None);
+        let live = page.live().unwrap();
+        assert!(forwarder.forward(live, &arrived));
+        assert!(page.since_end_request(2).is_some());
+        assert_eq!(page.signals.list(2).len(), 1);
+        next.kill().unwrap();
+        next.wait().unwrap();
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::job::capture::stream::Passthrough;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals::{END_SIGNALS, ReceivedSignal, SignalFd};
-use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
+use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
 use crate::telemetry;
@@ -68,6 +68,8 @@ struct Front {
     custody: Custody,
     /// Signals that arrived before there was a job to receive them.
     early: Vec<ReceivedSignal>,
+    /// The last signal that asked runlog to end while no process of the job was running.
+    shutdown: Option<ReceivedSignal>,
     terminal: FrontTerminal,
     /// When the terminal asked an orphaned group to stop.
     stop_refused: Option<Instant>,
@@ -106,6 +108,7 @@ pub fn start(options: FrontOptions) -> io::Result<ProcessRole> {
         link,
         custody,
         early: Vec::new(),
+        shutdown: None,
         terminal: FrontTerminal::new(target),
         stop_refused: None,
         replaced: Vec::new(),
@@ -232,22 +235,38 @@ impl Front {
             self.stop_refused = Some(Instant::now());
             return;
         }
-        match (self.page.live(), self.page.claimed()) {
-            (Some(claim), _) => self.forwarder.forward(claim, &arrived),
-            (None, None) => self.early.push(arrived),
-            (None, Some(_)) => {
-                if END_SIGNALS.contains(&arrived.signal) {
-                    self.page.request_shutdown(arrived.signal);
-                    self.link.wake();
-                }
-            }
+        // In this order: a step may be claimed in between.
+        let claimed = self.page.claimed();
+        match self.page.live() {
+            Some(claim) if self.forwarder.forward(claim, &arrived) => {}
+            None if claimed.is_none() => self.early.push(arrived),
+            _ => self.request_shutdown(arrived),
+        }
+    }
+
+    /// Asks the supervisor to end. It may be too late to cancel an attempt; see
+    /// [`Front::forward_early`].
+    fn request_shutdown(&mut self, arrived: ReceivedSignal) {
+        if END_SIGNALS.contains(&arrived.signal) {
+            self.page.request_shutdown(arrived.signal);
+            self.shutdown = Some(arrived);
+            self.link.wake();
         }
     }
 
     fn forward_early(&mut self) {
-        if let Some(claim) = self.page.live() {
-            for arrived in std::mem::take(&mut self.early) {
-                self.forwarder.forward_early(claim, &arrived);
+        let Some(claim) = self.page.live() else {
+            return;
+        };
+        let mut early = std::mem::take(&mut self.early);
+        // The supervisor has started an attempt without noticing the request. It was not for a
+        // rollback, which starts after the job was asked to end.
+        if claim.step != ROLLBACK_STEP && self.page.take_shutdown().is_some() {
+            early.extend(self.shutdown.take());
+        }
+        for arrived in early {
+            if !self.forwarder.forward_early(claim, &arrived) {
+                self.request_shutdown(arrived);
             }
         }
     }

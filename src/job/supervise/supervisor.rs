@@ -57,7 +57,7 @@ pub(crate) struct Supervisor<'a> {
     /// The pipe of a hook that a dead supervisor had started.
     pub hook_output: Option<OwnedFd>,
     /// Whether the last attempt or its rollback was asked to end, by a signal or a limit.
-    was_asked_to_end: bool,
+    pub(super) was_asked_to_end: bool,
 }
 
 /// Why a command was not spawned.
@@ -192,6 +192,11 @@ impl Supervisor<'_> {
         let child = Child::spawn(command, streams, &self.control, step, stdin);
         if child.is_err() {
             self.drain();
+        } else if self.control.page.has_shutdown_request()
+            && let Some(link) = self.control.link()
+        {
+            // It came too late to cancel the start, so the front passes it on.
+            link.wake();
         }
         child.map_err(SpawnError::Command)
     }
