@@ -1,6 +1,9 @@
 //! Runs that survive the death of their supervisor, and the effects of a killed front.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
@@ -181,6 +184,26 @@ fn job_survives_storm_of_supervisor_kills() {
         replaced += env.events_of_type("it", "supervisor_replaced").len();
     }
     assert!(replaced > 0);
+}
+
+#[test]
+fn front_without_supervisor_forwards_signals_while_job_prints() {
+    let env = TestEnv::new();
+    let mut run = env.command(&["run", "-q", "--run", "it", "--", "yes"]);
+    // Nothing reads it.
+    let mut front = run.stdout(Stdio::piped()).spawn().unwrap();
+    env.wait_for("job_started");
+    let mut killed = HashSet::new();
+    wait_until("the last supervisor", || {
+        let found = supervisors(front.id()).into_iter();
+        for pid in found.filter(|pid| killed.insert(*pid)) {
+            kill_process(pid_of(i64::from(pid)), Signal::KILL).ok();
+        }
+        killed.len() == 4
+    });
+    kill_process(pid_of(i64::from(front.id())), Signal::TERM).unwrap();
+    wait_until_dead(front.id());
+    assert_eq!(front.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }
 
 /// Starts a job that waits, and kills its front.

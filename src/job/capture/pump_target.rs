@@ -35,7 +35,7 @@ pub(crate) struct PumpTarget {
     pub(super) page: &'static SupervisionPage,
     /// How many bytes the main thread is processing.
     pub(super) draining: AtomicU64,
-    /// Runlog's end of the pipe, until it is closed. Locked only while the sink is locked.
+    /// Runlog's end of the pipe, until it is closed.
     pub(super) pipe: Mutex<Pipe>,
     /// The pseudo-terminal, if the job prints to one.
     pub terminal: Option<Arc<JobTerminal>>,

@@ -32,6 +32,27 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> 
     polled.iter().map(|fd| readiness(fd.revents())).collect()
 }
 
+/// Waits until one of `readable` is readable or was hung up, or one of `writable` accepts data, for
+/// at most `limit`.
+pub(crate) fn wait_for_either(
+    readable: &[BorrowedFd<'_>],
+    writable: &[BorrowedFd<'_>],
+    limit: Option<Duration>,
+) {
+    let readable = readable.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
+    let writable = writable.iter().map(|fd| PollFd::new(fd, PollFlags::OUT));
+    let mut polled: Vec<_> = readable.chain(writable).collect();
+    // After a failure (a signal), the caller tries again.
+    poll(&mut polled, limit.map(timespec).as_ref()).ok();
+}
+
+/// Returns whether a write would not wait, because the descriptor accepts data or has an error.
+pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    poll(&mut polled, Some(&timespec(Duration::ZERO))).ok();
+    polled.iter().any(|fd| !fd.revents().is_empty())
+}
+
 /// Returns whether the other side has closed the descriptor, even if data remains to be read.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];

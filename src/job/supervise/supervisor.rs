@@ -38,7 +38,7 @@ use crate::volume::JobId;
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a job that was asked to end waits for the reader of its output. Without runlog, it
 /// would not wait at all.
-const READER_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state that all attempts share.
 pub(crate) struct Supervisor<'a> {
