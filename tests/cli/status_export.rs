@@ -29,6 +29,27 @@ fn prometheus_covers_all_runs() {
 }
 
 #[test]
+fn prometheus_remembers_removed_runs() {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--name", "backup", "--", "false"]);
+    env.ok(&["run", "-q", "--name", "backup", "--", "true"]);
+    env.ok(&["run", "-q", "--name", "gone", "--", "true"]);
+    let metrics = || env.ok(&["status", "--export", "prometheus"]).stdout();
+    let before = metrics();
+    env.ok(&["gc", "--max-age", "0", "--keep-failed", "1d"]);
+    let after = metrics();
+    let newest = |text: &str| {
+        let is_newest = |line: &&str| line.contains("_last_") && !line.starts_with('#');
+        let lines: Vec<_> = text.lines().filter(is_newest).map(str::to_owned).collect();
+        lines
+    };
+    assert!(before.contains("last_success_timestamp_seconds{name=\"backup\"}"));
+    assert_eq!(newest(&after), newest(&before));
+    assert!(after.contains("runlog_runs{name=\"backup\",state=\"completed\"} 0"));
+    assert!(!after.contains("runlog_runs{name=\"gone\""), "{after}");
+}
+
+#[test]
 fn gc_removed_runs_are_listed_up_to_limit() {
     let env = TestEnv::new();
     for name in ["one", "two"] {

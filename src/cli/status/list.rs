@@ -105,6 +105,28 @@ pub(super) fn select_runs<T: Send>(
     Ok((listed, code))
 }
 
+/// Adds the runs that gc removed and the arguments select. Warns about damage.
+pub(super) fn add_removed<T>(
+    args: &Args,
+    global: &Global,
+    format: &impl Fn(RunRecord) -> io::Result<Listed<T>>,
+    (mut listed, mut code): (Vec<Listed<T>>, Code),
+) -> Result<(Vec<Listed<T>>, Code)> {
+    let volume = global.volume()?;
+    let (retired, damage) = log::read_tombstones(&volume)?;
+    warn_damage(&damage);
+    if !damage.is_empty() && code == Code::Ok {
+        code = Code::Damage;
+    }
+    for run in retired {
+        let run = RunRecord::from_tombstone(&volume, run);
+        if args.selects(&run) {
+            listed.push(format(run)?);
+        }
+    }
+    Ok((listed, code))
+}
+
 /// Reads the runs that gc removed; warns about damage.
 pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
     let volume = global.volume()?;

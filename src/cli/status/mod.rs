@@ -17,7 +17,7 @@ use anyhow::Result;
 
 pub(crate) use self::args::Args;
 use self::args::StatusFormat;
-use self::list::{Listed, NO_RUNS_MATCH, newest, select_retired, select_runs};
+use self::list::{Listed, NO_RUNS_MATCH, add_removed, newest, select_retired, select_runs};
 use self::named_runs::show_named;
 use self::page::write_pages;
 use super::atomic_output::AtomicOutput;
@@ -109,7 +109,12 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
     } else if !args.runs.is_empty() {
         show_named(args, global)?
     } else {
-        let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
+        let whole = |run| Ok(Listed::whole(run));
+        let mut listed = select_runs(args, global, &whole)?;
+        if form == StatusFormat::Prometheus {
+            listed = add_removed(args, global, &whole, listed)?;
+        }
+        let (listed, code) = listed;
         (newest(args, listed), code)
     };
     let written = match form {

@@ -3,34 +3,22 @@
 use anyhow::Result;
 
 use super::args::Args;
-use super::list::{Listed, newest, select_runs};
-use crate::cli::context::{Global, print_stderr, warn_damage};
+use super::list::{Listed, add_removed, newest, select_runs};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::pager;
 use crate::cli::pager::Paging;
-use crate::log::read_tombstones;
 use crate::render::{RunRecord, RunSample, json_line, name_stats, write_stats};
 
 /// Prints `status --stats`.
 pub(super) fn stats(args: &Args, global: &Global) -> Result<Code> {
     let row = |run: RunRecord| Listed::new(run, |run| Ok(RunSample::new(run)));
-    let (mut listed, mut code) = if args.retired {
+    let listed = if args.retired {
         (Vec::new(), Code::Ok)
     } else {
         select_runs(args, global, &row)?
     };
-    let volume = global.volume()?;
-    let (retired, damage) = read_tombstones(&volume)?;
-    warn_damage(&damage);
-    if !damage.is_empty() && code == Code::Ok {
-        code = Code::Damage;
-    }
-    for run in retired {
-        let run = RunRecord::from_tombstone(&volume, run);
-        if args.selects(&run) {
-            listed.push(row(run)?);
-        }
-    }
+    let (listed, code) = add_removed(args, global, &row, listed)?;
     let samples = newest(args, listed).into_iter().flatten().collect();
     let stats = name_stats(samples);
     if stats.is_empty() && !args.json {

@@ -1,7 +1,9 @@
 //! The text format of Prometheus, for the textfile collector of `node_exporter`.
 //!
 //! The labels are run names and job ids, never run ids: with a series for each run, the number
-//! of series would grow without limit. The metrics of a name are those of its newest run.
+//! of series would grow without limit. The metrics of a name are those of its newest run,
+//! even if gc removed that one: an alert about a job that no longer succeeds must not stop because
+//! its last success is old.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -43,7 +45,15 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     }
     let mut text = Text(String::new());
     let states = || RunStatus::ALL.iter().map(|state| state.as_str());
-    let all = names.iter().flat_map(|(name, runs)| {
+    let stored: Vec<_> = names
+        .iter()
+        .map(|(name, runs)| {
+            let runs = runs.iter().copied().filter(|run| run.retired.is_none());
+            (*name, runs.collect::<Vec<_>>())
+        })
+        .filter(|(_, runs)| !runs.is_empty())
+        .collect();
+    let all = stored.iter().flat_map(|(name, runs)| {
         states().map(move |state| {
             let n = runs.iter().filter(|run| run.state.as_str() == state);
             (vec![("name", *name), ("state", state)], n.count() as f64)
@@ -51,9 +61,9 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     });
     text.gauge("runlog_runs", "Runs on the volume by state.", all);
     let sum = |of: fn(&RunRecord) -> f64| {
-        names
+        stored
             .iter()
-            .map(move |(name, runs)| (vec![("name", *name)], runs.iter().map(|run| of(run)).sum()))
+            .map(|(name, runs)| (vec![("name", *name)], runs.iter().map(|run| of(run)).sum()))
             .collect::<Vec<_>>()
     };
     let bytes = sum(|run| run.bytes as f64);
