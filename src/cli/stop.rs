@@ -12,6 +12,7 @@ use super::redaction::note_redaction;
 use super::stdout_report::StdoutReport;
 use super::value_parsers::{SignalParser, parse_duration};
 use crate::job::{PendingStop, RunStatus, StopOptions, StopOutcome};
+use crate::render::escape_controls;
 use crate::volume::RunId;
 
 /// Stop running jobs, and wait until they have ended
@@ -121,7 +122,7 @@ fn report(
         StopOutcome::StillRunning(verdict) => (verdict, "still running", Code::Running),
         StopOutcome::NotSignaled(verdict) => (verdict, "not stopped", Code::Running),
     };
-    let (state, because) = (verdict.state.as_str(), &verdict.because);
+    let (state, because) = (verdict.state.as_str(), escape_controls(&verdict.because));
     out.print(|out| writeln!(out, "{run}  {text}; it is {state}: {because}"));
     if matches!(outcome, StopOutcome::StillRunning(_))
         && options.signal != libc::SIGKILL

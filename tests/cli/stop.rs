@@ -40,6 +40,16 @@ fn stop_ends_running_job_and_records_why() {
 }
 
 #[test]
+fn stop_escapes_text_from_log() {
+    let env = TestEnv::new();
+    let name = "./\x1b[31m\u{202e}X\x07";
+    env.run(&["run", "-q", "--run", "it", "--close", "--", name]);
+    let stdout = env.ok(&["stop", "it"]).stdout();
+    assert!(stdout.contains("\\u{1b}[31m"), "{stdout}");
+    assert!(!stdout.contains(['\x1b', '\u{202e}', '\x07']), "{stdout}");
+}
+
+#[test]
 fn stop_kills_job_that_ignores_signal() {
     let env = TestEnv::new();
     let script =
