@@ -41,6 +41,17 @@ impl<'a> Item<'a> {
             Self::Damage(_) | Self::Dropped(_) => None,
         }
     }
+
+    /// Returns whether the event is about the log, not the run, so that its time says nothing
+    /// about the run.
+    pub fn is_upkeep(&self) -> bool {
+        match self {
+            Self::Event(env, _) => {
+                env.kind == EventType::LogRotated || env.kind == EventType::LogRepaired
+            }
+            Self::Foreign(..) | Self::Damage(_) => false,
+        }
+    }
 }
 
 /// Why the current line was held back and is the next item.

@@ -14,7 +14,7 @@ use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
     ErrorKind, JobEnded, JobSampled, JobStarted, RunClosed, RunOpened, parse_payload,
 };
-use crate::volume::JobId;
+use crate::volume::{JobId, is_this_boot, uptime_ms};
 
 /// The maximum difference between the time of an event and that of what it reports. An event
 /// waits for locks and disks before it is written.
@@ -62,6 +62,15 @@ impl SteadyTime {
             _ => {}
         }
         ts.checked_add(self.shift).ok()
+    }
+
+    /// Returns the corrected current time.
+    pub fn now(&mut self) -> Timestamp {
+        let now = Timestamp::now();
+        if is_this_boot(self.base.as_ref().map(|base| &base.boot_id)) {
+            self.align(now, uptime_ms());
+        }
+        now.checked_add(self.shift).unwrap_or(now)
     }
 
     /// Returns the corrected time of a job's output. `clock_set` is by how much the wall clock

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::io;
 use std::io::Write;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::spans::{Phase, Span, Spans, run_end};
+use super::spans::{Phase, Span, Spans};
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event};
@@ -82,7 +82,7 @@ impl ChromeTrace {
 
     fn span(&mut self, out: &mut dyn Write, span: &Span, run: &RunState) -> io::Result<()> {
         let track = self.track(out, span.job.as_str())?;
-        let end = span.end.or(self.spans.last).unwrap_or(span.start);
+        let end = span.end_or(self.spans.last);
         let mut args = json!({"job_id": span.job});
         let mut insert = |key: &str, value: Value| {
             if let (Some(args), false) = (args.as_object_mut(), value.is_null()) {
@@ -126,7 +126,7 @@ impl ChromeTrace {
         let event = json!({
             "ph": "X", "name": name, "cat": category, "pid": self.pid, "tid": track,
             "ts": span.start.as_microsecond(),
-            "dur": end.max(span.start).as_microsecond() - span.start.as_microsecond(),
+            "dur": end.as_microsecond() - span.start.as_microsecond(),
             "args": args,
         });
         self.write(out, &event)
@@ -150,14 +150,16 @@ impl ChromeTrace {
     }
 
     /// Writes counters for a snapshot of the host, unless it was already written.
-    fn host(&mut self, out: &mut dyn Write, host: &Value) -> io::Result<()> {
+    /// `shift` corrects its time.
+    fn host(&mut self, out: &mut dyn Write, host: &Value, shift: SignedDuration) -> io::Result<()> {
         let taken = host.get("taken_ts").and_then(Value::as_str);
-        let Some(ts) = taken.and_then(parse_ts) else {
+        let Some(taken) = taken.and_then(parse_ts) else {
             return Ok(());
         };
-        if self.snapshot_ts.replace(ts) == Some(ts) {
+        if self.snapshot_ts.replace(taken) == Some(taken) {
             return Ok(());
         }
+        let ts = taken.checked_add(shift).unwrap_or(taken);
         for (name, key) in [
             ("host load (1 min)", "load_1m"),
             ("host memory used (bytes)", "mem_used_bytes"),
@@ -179,13 +181,15 @@ impl Export for ChromeTrace {
         let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let Some(ts) = self.spans.now.or_else(|| event_time(&event)) else {
+        let written = event_time(&event);
+        let Some(ts) = self.spans.now.or(written) else {
             return Ok(());
         };
+        let shift = ts.duration_since(written.unwrap_or(ts));
         self.opened.get_or_insert(ts);
         for key in ["telemetry_before", "telemetry_after"] {
             if let Some(host) = event.get(key) {
-                self.host(out, host)?;
+                self.host(out, host, shift)?;
             }
         }
         let job = event.get("job_id").and_then(Value::as_str);
@@ -235,8 +239,7 @@ impl Export for ChromeTrace {
             self.span(out, &span, &state)?;
         }
         if let Some(start) = self.opened {
-            let end = run_end(run, start).or(self.spans.last).unwrap_or(start);
-            let end = end.max(start);
+            let end = self.spans.end_of_run(run, start);
             let whole = json!({
                 "ph": "X", "name": run.run_id, "cat": "run", "pid": self.pid, "tid": self.pid,
                 "ts": start.as_microsecond(),

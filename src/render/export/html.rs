@@ -76,10 +76,9 @@ impl Html {
     fn span_json(&self, span: &Span) -> Value {
         let ended = span.ended.as_ref();
         let error = ended.and_then(|e| e.error.as_ref());
-        let end = span.end.or(self.spans.last).unwrap_or(span.start);
         json!({
             "job": span.job, "phase": span.phase.name(), "start": millis(span.start),
-            "end": millis(end.max(span.start)), "open": span.end.is_none(),
+            "end": millis(span.end_or(self.spans.last)), "open": span.end.is_none(),
             "failed": span.has_failed(), "message": error.map(|e| &e.message),
         })
     }
@@ -99,7 +98,7 @@ struct PageData<'a> {
     damage: Vec<String>,
     /// The start in milliseconds since 1970, like all times.
     start: f64,
-    last: Option<f64>,
+    end: f64,
     runlog: &'static str,
 }
 
@@ -171,7 +170,7 @@ impl Export for Html {
         let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let t = event_time(&event).map(millis);
+        let t = self.spans.now.or_else(|| event_time(&event)).map(millis);
         let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
         for key in ["telemetry_before", "telemetry_after"] {
             if let Some(host) = event.get(key) {
@@ -213,12 +212,8 @@ impl Export for Html {
         let rest = self.spans.rest(run);
         self.done.extend(rest);
         let spans: Vec<_> = self.done.iter().map(|span| self.span_json(span)).collect();
-        let opened = run.opened_ts.map(millis);
-        let first = self
-            .done
-            .iter()
-            .map(|span| millis(span.start))
-            .reduce(f64::min);
+        let first = self.done.iter().map(|span| span.start).min();
+        let start = run.opened_ts.or(first).unwrap_or(Timestamp::UNIX_EPOCH);
         let data = PageData {
             run,
             spans,
@@ -231,8 +226,8 @@ impl Export for Html {
                 jobs: &run.jobs,
             },
             damage: listed_damage(&self.damage),
-            start: opened.or(first).unwrap_or(0.0),
-            last: self.spans.last.map(millis),
+            start: millis(start),
+            end: millis(self.spans.end_of_run(run, start)),
             runlog: env!("CARGO_PKG_VERSION"),
         };
         let title = format!("{}: {}", run.title(), run.state.as_str());

@@ -48,6 +48,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Returns the end; without one, the phase lasts until `latest`.
+    pub(crate) fn end_or(&self, latest: Option<Timestamp>) -> Timestamp {
+        self.end.or(latest).unwrap_or(self.start).max(self.start)
+    }
+
     /// Returns whether it ended with an error.
     pub(crate) fn has_failed(&self) -> bool {
         self.ended.as_ref().is_some_and(|e| e.error.is_some())
@@ -60,6 +65,8 @@ struct JobPhases {
     open: Option<Span>,
     /// When the last phase ended.
     last_end: Option<Timestamp>,
+    /// The start of the first phase, and the latest end of a phase.
+    extent: Option<(Timestamp, Timestamp)>,
     /// Whether the end of the job was read.
     ended: bool,
 }
@@ -71,13 +78,19 @@ pub(crate) struct Spans {
     /// The time of the last event.
     pub now: Option<Timestamp>,
     jobs: HashMap<JobId, JobPhases>,
-    /// The latest time so far.
+    /// The latest time so far. Upkeep of the log, which may be long after the end, does not count.
     pub last: Option<Timestamp>,
 }
 
 impl Spans {
     /// Returns the phases that this item ends.
     pub(crate) fn apply(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
+        let done = self.ended_by(item, run);
+        self.cover(&done);
+        done
+    }
+
+    fn ended_by(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
         let Some(head) = item.head() else {
             return Vec::new();
         };
@@ -87,7 +100,9 @@ impl Spans {
             _ => head.ts,
         };
         self.now = ts;
-        self.last = self.last.max(ts);
+        if !item.is_upkeep() {
+            self.last = self.last.max(ts);
+        }
         let mut done = Vec::new();
         if kind == Some(EventType::LogRotated) {
             for job in &run.jobs {
@@ -167,15 +182,37 @@ impl Spans {
     /// until now.
     pub(crate) fn rest(&mut self, run: &RunRecord) -> Vec<Span> {
         if run.state == RunStatus::Running {
-            self.last = self.last.max(Some(Timestamp::now()));
+            self.last = self.last.max(Some(self.time.now()));
         }
-        let mut rest: Vec<_> = self
-            .jobs
-            .drain()
-            .filter_map(|(_, phases)| phases.open)
-            .collect();
+        let open = |phases: &mut JobPhases| phases.open.take();
+        let mut rest: Vec<_> = self.jobs.values_mut().filter_map(open).collect();
         rest.sort_by(|a, b| (a.start, &a.job).cmp(&(b.start, &b.job)));
+        self.cover(&rest);
         rest
+    }
+
+    /// Extends the jobs so that they contain these phases.
+    fn cover(&mut self, spans: &[Span]) {
+        for span in spans {
+            if let Some(phases) = self.jobs.get_mut(&span.job) {
+                let (from, to) = (span.start, span.end_or(self.last));
+                let (start, end) = phases.extent.unwrap_or((from, to));
+                phases.extent = Some((start.min(from), end.max(to)));
+            }
+        }
+    }
+
+    /// Returns the start and the end of a job, which contains all its phases.
+    pub(crate) fn job(&self, job: &JobId) -> Option<(Timestamp, Timestamp)> {
+        self.jobs.get(job)?.extent
+    }
+
+    /// Returns the end of a run that started at `start`, which contains all jobs. A run without
+    /// an end lasts until its last event.
+    pub(crate) fn end_of_run(&self, run: &RunRecord, start: Timestamp) -> Timestamp {
+        let end = run_end(run, start).or(self.last).unwrap_or(start);
+        let ends = self.jobs.values().filter_map(|phases| phases.extent);
+        ends.fold(end.max(start), |end, (_, of_job)| end.max(of_job))
     }
 }
 

@@ -54,8 +54,6 @@ pub struct Otlp {
     record_bytes: usize,
     /// The unfinished line of each stream.
     lines: HashMap<Source, (Utf8Decoder, String)>,
-    /// The latest time so far.
-    latest: Option<Timestamp>,
 }
 
 impl Otlp {
@@ -68,7 +66,6 @@ impl Otlp {
             records: Vec::new(),
             record_bytes: 0,
             lines: HashMap::new(),
-            latest: None,
         }
     }
 
@@ -80,7 +77,6 @@ impl Otlp {
         job: Option<&str>,
         body: &str,
     ) -> LogRecord {
-        self.latest = self.latest.max(ts);
         self.record_bytes += body.len();
         let time = ts.map_or_else(UnixNano::unknown, UnixNano::new);
         let [trace_id, span_id] = self.trace.ids(job);
@@ -100,7 +96,8 @@ impl Otlp {
     fn output_line(&mut self, source: &Source, ts: Option<Timestamp>, line: &str) {
         let (job, stream) = source;
         let line = line.strip_suffix('\n').unwrap_or(line);
-        let ts = ts.or(self.latest);
+        self.phases.last = self.phases.last.max(ts);
+        let ts = ts.or(self.phases.last);
         let mut record = self.record(ts, Severity::Info, Some(job), line);
         let attributes = &mut record.attributes;
         attributes.push(KeyValue::new("runlog.job_id", job.as_str()));
@@ -144,13 +141,14 @@ impl Export for Otlp {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
         if let Item::Damage(damage) = item {
             let text = damage.to_string();
-            let record = self.record(self.latest, Severity::Warn, None, &text);
+            let record = self.record(self.phases.last, Severity::Warn, None, &text);
             self.records.push(record);
             return Ok(());
         }
         self.trace.set_run(run);
         for phase in self.phases.apply(item, run) {
-            self.spans.push(self.trace.phase_span(&phase, self.latest));
+            self.spans
+                .push(self.trace.phase_span(&phase, self.phases.last));
         }
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
@@ -174,7 +172,8 @@ impl Export for Otlp {
             self.trace.set_job(state);
         }
         let body = format!("{kind} {}", plain_details(kind, &event));
-        let mut record = self.record(event_time(&event), severity, job, body.trim_end());
+        let ts = self.phases.now.or_else(|| event_time(&event));
+        let mut record = self.record(ts, severity, job, body.trim_end());
         record.event_name = Some(format!("runlog.{kind}"));
         record.attributes = event_attributes(kind, &event);
         self.records.push(record);
@@ -211,16 +210,20 @@ impl Export for Otlp {
                 self.output_line(&source, None, &line);
             }
         }
-        let rest = self.phases.rest(run);
-        self.latest = self.latest.max(self.phases.last);
-        for phase in rest {
-            self.spans.push(self.trace.phase_span(&phase, self.latest));
+        for phase in self.phases.rest(run) {
+            self.spans
+                .push(self.trace.phase_span(&phase, self.phases.last));
         }
         for job in &run.jobs {
-            self.spans.extend(self.trace.job_span(job, self.latest));
+            let extent = self.phases.job(&job.job_id);
+            self.spans
+                .extend(extent.map(|extent| self.trace.job_span(job, extent)));
             self.flush(out, Flush::FullBatches)?;
         }
-        self.spans.extend(self.trace.run_span(run, self.latest));
+        if let Some(start) = run.opened_ts {
+            let end = self.phases.end_of_run(run, start);
+            self.spans.push(self.trace.run_span(run, (start, end)));
+        }
         self.flush(out, Flush::All)
     }
 }

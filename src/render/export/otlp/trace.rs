@@ -11,7 +11,7 @@ use super::model::{
 use crate::job::RunStatus;
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{JobState, RunState, TraceContext};
-use crate::render::export::spans::{Span, run_end};
+use crate::render::export::spans::Span;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::RunId;
 
@@ -115,7 +115,6 @@ impl Trace {
 
     /// Returns the span of a phase of a job. A phase without an end lasts until `latest`.
     pub(crate) fn phase_span(&self, span: &Span, latest: Option<Timestamp>) -> OtlpSpan {
-        let end = span.end.or(latest).unwrap_or(span.start).max(span.start);
         let phase = span.phase.name();
         let mut attributes = vec![KeyValue::new("runlog.job_id", span.job.as_str())];
         if let Some(ended) = &span.ended {
@@ -142,18 +141,18 @@ impl Trace {
             name: phase,
             kind: SPAN_KIND_INTERNAL,
             start_time_unix_nano: start,
-            end_time_unix_nano: UnixNano::new(end),
+            end_time_unix_nano: UnixNano::new(span.end_or(latest)),
             attributes,
             status: status(span.ended.as_ref().map(|_| error.map_or(Ok(()), Err))),
         }
     }
 
-    /// Returns the span of a job; `None` if no time of the job is known.
-    pub(crate) fn job_span(&self, job: &JobRecord, latest: Option<Timestamp>) -> Option<OtlpSpan> {
-        let ended = job.ended_ts;
-        // In a damaged log, only the end may be known.
-        let start = job.submitted_ts.or(job.started_ts).or(ended)?;
-        let end = ended.or(latest).unwrap_or(start).max(start);
+    /// Returns the span of a job, which has this start and end.
+    pub(crate) fn job_span(
+        &self,
+        job: &JobRecord,
+        (start, end): (Timestamp, Timestamp),
+    ) -> OtlpSpan {
         let mut attributes = vec![
             KeyValue::new("runlog.job_id", job.job_id.as_str()),
             KeyValue::new("runlog.stage", job.stage.as_str()),
@@ -169,7 +168,7 @@ impl Trace {
             attributes.push(KeyValue::new(format!("runlog.label.{key}"), &**value));
         }
         let [trace_id, span_id] = self.ids(Some(job.job_id.as_str()));
-        Some(OtlpSpan {
+        OtlpSpan {
             trace_id,
             trace_state: Self::state_of(self.jobs.get(job.job_id.as_str())),
             span_id,
@@ -179,17 +178,19 @@ impl Trace {
             start_time_unix_nano: UnixNano::new(start),
             end_time_unix_nano: UnixNano::new(end),
             attributes,
-            status: match (&job.error, ended) {
+            status: match (&job.error, job.ended_ts) {
                 (Some(error), _) => status(Some(Err(error))),
                 (None, ended) => status(ended.map(|_| Ok(()))),
             },
-        })
+        }
     }
 
-    /// Returns the span of the run; `None` if its start is unknown.
-    pub(crate) fn run_span(&self, run: &RunRecord, latest: Option<Timestamp>) -> Option<OtlpSpan> {
-        let start = run.opened_ts?;
-        let end = run_end(run, start).or(latest).unwrap_or(start).max(start);
+    /// Returns the span of the run, which has this start and end.
+    pub(crate) fn run_span(
+        &self,
+        run: &RunRecord,
+        (start, end): (Timestamp, Timestamp),
+    ) -> OtlpSpan {
         let status = match run.state {
             RunStatus::Completed => Status::ok(),
             RunStatus::Failed | RunStatus::Lost => Status::error(&run.because),
@@ -206,7 +207,7 @@ impl Trace {
         }
         let [trace_id, span_id] = self.ids(None);
         let context = self.context.as_ref();
-        Some(OtlpSpan {
+        OtlpSpan {
             trace_id,
             trace_state: Self::state_of(context),
             span_id,
@@ -217,7 +218,7 @@ impl Trace {
             end_time_unix_nano: UnixNano::new(end),
             attributes,
             status,
-        })
+        }
     }
 }
 

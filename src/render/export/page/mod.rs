@@ -30,7 +30,7 @@ pub(crate) const RUN_SCRIPT: PageScript = PageScript {
         include_str!("terminal.js"),
         include_str!("run.js")
     ),
-    hash: "PM2sDZnbLFc3dfUWIkYZYLIL2LOwmrTEK4danKeFSW4=",
+    hash: "PgBbSKcyOljM9tNAL5/3GR37LRhPigSqrjsvz7VAGSk=",
 };
 
 /// The script of the page of several runs.

@@ -7,8 +7,7 @@
   const { start } = data;
   // A map, since a job may be called `constructor`.
   const outputs = new Map(Object.entries(data.output));
-  const ends = data.spans.map((one) => one.end).concat(data.last || start, Date.parse(run.closed_ts) || start);
-  const end = Math.max(ends.reduce((a, b) => Math.max(a, b), start), start + 1);
+  const end = Math.max(data.end, start + 1);
 
   // Ticks at round times.
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 18e5, 36e5,
