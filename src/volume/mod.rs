@@ -39,5 +39,5 @@ pub(crate) use self::open_file::SEVERAL_LINKS;
 pub(crate) use self::rfc3339::{format_ts, parse_ts};
 pub(crate) use self::settings::{FlagValue, RunDefault, read_user_defaults};
 pub(crate) use self::settings::{RawSetting, Settings, SettingsFile};
-pub(crate) use self::tree::Usage;
+pub(crate) use self::tree::{Usage, disk_bytes};
 pub(crate) use self::ulid_text::{format_ulid, parse_ulid};

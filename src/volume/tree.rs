@@ -33,13 +33,18 @@ pub struct Usage {
 
 impl Usage {
     fn add(&mut self, stat: &Stat) {
-        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is.
-        self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        self.bytes += disk_bytes(stat);
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             self.content += u64::try_from(stat.st_size).unwrap_or(0);
         }
         self.touched = self.touched.max(modified_at(stat));
     }
+}
+
+/// Returns the number of bytes on disk that removing a file frees, as `du` counts them.
+pub(crate) fn disk_bytes(stat: &Stat) -> u64 {
+    // `st_blocks` counts units of 512 bytes, whatever the file system's block size is.
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512
 }
 
 fn modified_at(stat: &Stat) -> Timestamp {

@@ -1,6 +1,7 @@
 //! `gc --events-older-than`: old segments are removed, and the state of their run remains.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 
 use crate::gc::lines;
@@ -61,6 +62,35 @@ fn gc_prunes_closed_run_and_keeps_state() {
     env.ok(&["gc", "--events-older-than", "0", "--max-age", "1h"]);
     assert_eq!(sealed(&env), 0);
     assert_eq!(env.status("it"), before);
+}
+
+#[test]
+fn gc_of_old_events_reports_blocks() {
+    let env = rotated();
+    let usage = || -> u64 {
+        let names = fs::read_dir(env.run_dir("it")).unwrap();
+        let files = names.map(|e| e.unwrap().metadata().unwrap());
+        files
+            .filter(fs::Metadata::is_file)
+            .map(|file| file.blocks() * 512)
+            .sum()
+    };
+    let before = usage();
+    let done = lines(&env.ok(&["gc", "--events-older-than", "0", "--json"]));
+    let freed: u64 = done
+        .iter()
+        .map(|line| line["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!((done.len(), freed), (2, before - usage()));
+}
+
+#[test]
+fn old_events_of_named_open_run_are_dropped() {
+    let env = rotated();
+    let output = env.ok(&["gc", "it", "--events-older-than", "0"]);
+    assert_eq!((sealed(&env), output.stderr()), (0, String::new()));
+    let args = ["gc", "it", "--events-older-than", "0", "--max-age", "0"];
+    assert_eq!(env.run(&args).code, 4);
 }
 
 #[test]

@@ -48,7 +48,9 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             output.decision(facts, why, decision);
         })?,
     }
-    for (facts, verdict) in candidates.runs.iter().zip(&verdicts) {
+    // Without a limit for whole runs, nobody expects a removal.
+    let kept = candidates.runs.iter().zip(&verdicts);
+    for (facts, verdict) in kept.filter(|_| limits.policy.has_limit()) {
         if let RetentionDecision::Keep(keep) = verdict {
             output.keep(facts, *keep);
         }

@@ -126,7 +126,7 @@ impl GcOutput {
                     let mut report = self.report(facts, GcAction::Drop, why);
                     report.policy = Some("events_older_than");
                     report.file = Some(segment.file);
-                    report.bytes = segment.bytes;
+                    report.bytes = segment.disk_bytes;
                     self.line(&report);
                 }
             }

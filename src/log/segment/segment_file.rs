@@ -18,7 +18,7 @@ use crate::log::error::StorageError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
-use crate::volume::{Dir, FileKey, IoContext, layout};
+use crate::volume::{Dir, FileKey, IoContext, disk_bytes, layout};
 
 /// A reader of the lines of a segment, whether compressed or not.
 pub(crate) type SegmentLines = LineReader<Box<dyn Read + Send>>;
@@ -34,8 +34,10 @@ pub(crate) struct Segment {
     pub first_seq: Option<u64>,
     /// Whether the file was compressed.
     pub compressed: bool,
-    /// The size in bytes on disk.
+    /// The length of the file in bytes.
     pub len: u64,
+    /// The number of bytes on disk that removing it frees.
+    pub disk_bytes: u64,
     /// The identity of the file.
     pub key: FileKey,
     source: FileSource,
@@ -87,6 +89,7 @@ impl Segment {
             first_seq: sealed.map(|(seq, _)| seq),
             compressed: sealed.is_some_and(|(_, gz)| gz),
             len: stat.st_size as u64,
+            disk_bytes: disk_bytes(stat),
             key: FileKey::from(stat),
             source,
         }

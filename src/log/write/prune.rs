@@ -27,8 +27,11 @@ pub enum PruneLimit {
 pub struct PrunedSegment {
     /// The file name.
     pub file: String,
-    /// The length on disk, in bytes.
+    /// The length of the file, in bytes.
     pub bytes: u64,
+    /// The number of bytes on disk that its removal frees.
+    #[serde(skip)]
+    pub disk_bytes: u64,
 }
 
 /// Returns the segments of the run in `dir` that `prune` would remove, oldest first.
@@ -66,6 +69,7 @@ fn pruned(segment: &Segment) -> PrunedSegment {
     PrunedSegment {
         file: segment.name.clone(),
         bytes: segment.len,
+        disk_bytes: segment.disk_bytes,
     }
 }
 
