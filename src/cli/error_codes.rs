@@ -54,7 +54,7 @@ fn classify(e: &Error) -> (Code, Option<&'static str>) {
     if e.downcast_ref::<DamageFound>().is_some() {
         return (
             Code::Damage,
-            Some("run without --strict to skip damage, or `runlog replay --verify RUN` to list it"),
+            Some("omit --strict to skip damage, or give --verify instead to list it"),
         );
     }
     if let Some(e) = e.downcast_ref::<StartError>() {

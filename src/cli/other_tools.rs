@@ -1,7 +1,7 @@
 //! What users of other tools type, and what to type instead.
 
 /// Commands of other tools.
-pub(super) const COMMANDS: [(&[&str], &str); 21] = [
+pub(super) const COMMANDS: [(&[&str], &str); 23] = [
     (
         &["kill", "cancel", "terminate", "abort"],
         "stop a run with `runlog stop RUN`",
@@ -12,7 +12,7 @@ pub(super) const COMMANDS: [(&[&str], &str); 21] = [
     ),
     (
         &["clean", "cleanup", "prune", "purge"],
-        "remove old runs with `runlog gc`",
+        "remove old runs with `runlog gc --max-age 30d`",
     ),
     (
         &["wait", "join"],
@@ -78,6 +78,14 @@ pub(super) const COMMANDS: [(&[&str], &str); 21] = [
         &["note", "event", "add"],
         "add a note with `runlog emit NAME`",
     ),
+    (
+        &["diff", "compare"],
+        "compare two runs with `runlog replay --diff RUN RUN`",
+    ),
+    (
+        &["init", "setup"],
+        "omit it: the first `runlog run COMMAND` creates what it needs",
+    ),
     (&["version"], "print the version with `runlog --version`"),
     (
         &["pause", "suspend", "resume"],
@@ -86,7 +94,7 @@ pub(super) const COMMANDS: [(&[&str], &str); 21] = [
 ];
 
 /// Options of other tools, for one command each.
-pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
+pub(super) const OPTIONS: [(&str, &[&str], &str); 46] = [
     (
         "run",
         &["--daemon", "--background", "--detached", "-d", "-b"],
@@ -105,7 +113,7 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
     (
         "run",
         &["--rm"],
-        "omit it: remove old runs with `runlog gc`",
+        "omit it: remove old runs with `runlog gc --max-age 30d`",
     ),
     (
         "run",
@@ -186,6 +194,11 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
         "status",
         &["--format", "--output"],
         "print JSON Lines with --json, or choose a format with --export",
+    ),
+    (
+        "status",
+        &["--html", "--csv", "--prometheus"],
+        "choose the format with --export, such as `--export html`",
     ),
     (
         "status",
@@ -277,7 +290,7 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
     ),
     (
         "replay",
-        &["--html", "--junit", "--csv", "--format"],
+        &["--html", "--junit", "--csv", "--otlp", "--format"],
         "choose the format with --export, such as `--export html`",
     ),
     (

@@ -76,14 +76,14 @@ fn commands_of_other_tools_get_hints() {
     let mut hints = String::new();
     for word in [
         "kill", "rm", "prune", "wait", "show", "history", "grep", "stats", "attach", "watch",
-        "exec", "cargo", "rn", "statsu",
+        "exec", "diff", "init", "cargo", "rn", "statsu",
     ] {
         writeln!(hints, "{word}: {}", hint(&[word, "build"])).unwrap();
     }
     assert_snapshot!(hints, @"
     kill: stop a run with `runlog stop RUN`
     rm: remove a run with `runlog gc RUN`
-    prune: remove old runs with `runlog gc`
+    prune: remove old runs with `runlog gc --max-age 30d`
     wait: wait for a run with `runlog status --wait RUN`
     show: show a run with `runlog status RUN`
     history: list runs with `runlog status`, show the events of one with `runlog replay RUN`
@@ -92,6 +92,8 @@ fn commands_of_other_tools_get_hints() {
     attach: follow a run with `runlog tail -f RUN`, its output with `runlog tail -f --output RUN`
     watch: watch the runs with `runlog status --watch`
     exec: run a command with `runlog run COMMAND`
+    diff: compare two runs with `runlog replay --diff RUN RUN`
+    init: omit it: the first `runlog run COMMAND` creates what it needs
     cargo: run a command with `runlog run cargo`
     rn: run a command with `runlog run COMMAND`
     statsu:
@@ -111,6 +113,7 @@ fn options_of_other_tools_get_hints() {
         &["run", "--unknown", "true"],
         &["run", "--nam", "true"],
         &["status", "--last", "3"],
+        &["status", "--csv"],
         &["status", "-x"],
         &["status", "--no-color"],
         &["run", "--max-time", "5", "true"],
@@ -136,6 +139,7 @@ fn options_of_other_tools_get_hints() {
     ["run", "--unknown", "true"]: put options of the command after its name: `runlog run COMMAND OPTIONS`
     ["run", "--nam", "true"]: 
     ["status", "--last", "3"]: limit the number of runs with -n N
+    ["status", "--csv"]: choose the format with --export, such as `--export html`
     ["status", "-x"]: 
     ["status", "--no-color"]: switch colors off with --color never
     ["run", "--max-time", "5", "true"]: end it after a time with --timeout DURATION
@@ -147,7 +151,7 @@ fn options_of_other_tools_get_hints() {
     ["--name=x", "run", "true"]: put it after the command: `runlog run --name`
     ["-q", "run", "true"]: put it after the command: `runlog run -q`
     ["--bogus", "run", "true"]: put options of the command after its name: `runlog run COMMAND OPTIONS`
-    ["status", "--timeout", "stop"]: 
+    ["status", "--timeout", "stop"]:
     "#);
 }
 

@@ -151,7 +151,7 @@ fn damage_is_shown_in_place() {
     ✗ failed after [DURATION]: the run is closed and job deploy failed: it exited with code 3
     10 events, 1 job, 1 failed, [SIZE] printed, 1 damaged place skipped
     -- stderr
-    warning: damage was skipped; list it with `runlog replay --verify RUN`
+    warning: damage was skipped; list it with `runlog replay --verify it`
     ");
 }
 
@@ -196,7 +196,7 @@ fn strict_replay_stops_at_damage() {
     assert_snapshot!(snapshot(&env, &output).split_once("-- stderr").unwrap().1, @"
 
     error: [ROOT]/.omne/var/runs/it/events.jsonl:6:[OFFSET]: damaged line: its checksum does not match
-    hint: run without --strict to skip damage, or `runlog replay --verify RUN` to list it
+    hint: omit --strict to skip damage, or give --verify instead to list it
     ");
     for mode in [&["--state"][..], &["--output"], &["--speed", "max"], &[]] {
         let args = [&["replay", "it", "--strict"], mode].concat();

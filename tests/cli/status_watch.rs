@@ -280,7 +280,7 @@ fn watch_without_terminal_suggests_json() {
     assert_eq!(output.code, 2);
     insta::assert_snapshot!(output.stderr(), @r"
     error: --watch needs a terminal on stdout
-    hint: use `status --watch --json`, `status --wait RUN` or `tail -f`
+    hint: use `runlog status --watch --json`, `runlog status --wait RUN` or `runlog tail -f RUN`
     ");
     let Some(terminal) = Terminal::new(&env) else {
         return;

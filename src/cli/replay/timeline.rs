@@ -43,7 +43,13 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     out.flush()?;
     out.get_mut().finish()?;
     if timeline.has_damage() {
-        print_stderr("warning: damage was skipped; list it with `runlog replay --verify RUN`");
+        let listed = match source {
+            ReplaySource::Run(run, _) => format!("--verify {run}"),
+            ReplaySource::Wal(..) => "--wal FILE --verify".to_owned(),
+        };
+        print_stderr(format_args!(
+            "warning: damage was skipped; list it with `runlog replay {listed}`"
+        ));
     }
     Ok(code)
 }

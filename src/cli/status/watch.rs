@@ -99,7 +99,7 @@ fn check_terminal() -> Result<()> {
     };
     Err(UsageError {
         message: message.to_owned(),
-        hint: "use `status --watch --json`, `status --wait RUN` or `tail -f`",
+        hint: "use `runlog status --watch --json`, `runlog status --wait RUN` or `runlog tail -f RUN`",
     }
     .into())
 }
