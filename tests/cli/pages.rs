@@ -117,6 +117,22 @@ fn pages_fit_on_telephone() {
 }
 
 #[test]
+fn page_of_runs_counts_completed_ones() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "-n", "it", "true"]);
+    env.run(&["run", "-q", "-n", "it", "sh", "-c", "sleep 1; exit 1"]);
+    env.ok(&["status", "--export", "html", "-o", "page.html"]);
+    let Some(page) = shown(&env, "page.html") else {
+        return;
+    };
+    let took = env.json_lines(&["status", "--stats", "--json"])[0]["duration_max_ms"].clone();
+    assert!(took.as_u64().unwrap() < 1_000);
+    let (_, scale) = page.split_once("<span>completed: at most ").unwrap();
+    assert!(scale.split('<').next().unwrap().ends_with("ms"), "{page}");
+    assert!(page.contains("median peak memory"), "{page}");
+}
+
+#[test]
 fn page_of_ten_thousand_runs_is_drawn() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "-n", "it", "false"]);

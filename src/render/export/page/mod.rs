@@ -36,7 +36,7 @@ pub(crate) const RUN_SCRIPT: PageScript = PageScript {
 /// The script of the page of several runs.
 pub(crate) const RUNS_SCRIPT: PageScript = PageScript {
     text: concat!(include_str!("common.js"), include_str!("runs.js")),
-    hash: "SV/sbB/gg0NbzqDcXaqtEJmFKPakdHoMvmr4ZTrEPmc=",
+    hash: "4G8qkQQyjuCsEuSKOa4iOoeiJ+FILdvnf+CZwWx1U14=",
 };
 
 /// Writes a page.

@@ -30,9 +30,12 @@
       el('div', { class: 'counts' }, counts.map(([state, n]) => el('span', {}, word(state), ` ${n}`))));
   };
 
+  // As in `status --stats`, medians and maxima are those of the completed runs.
+  const completed = (all) => all.filter((run) => run.state === 'completed');
   const median = (all, key) => {
     const sorted = all.map((run) => run[key]).filter((n) => n !== null).sort((a, b) => a - b);
-    return sorted.length ? sorted[Math.floor(sorted.length / 2)] : null;
+    const at = (place) => sorted[Math.floor(place)];
+    return sorted.length ? Math.floor((at((sorted.length - 1) / 2) + at(sorted.length / 2)) / 2) : null;
   };
 
   // What the height of a bar can be.
@@ -58,12 +61,15 @@
       const box = (y, h) => `M${at(place).toFixed(1)} ${y.toFixed(1)}h${w}v${h.toFixed(1)}h-${w}z`;
       paths.set(tone(run), `${paths.get(tone(run)) || ''}${box(height - foot + 2, foot - 2)}${tall > 0 ? box(height - foot - Math.max(tall, 1), Math.max(tall, 1)) : ''}`);
     });
-    const usual = median(shown, metric);
-    const y = height - foot - ((usual || 0) / most) * (height - foot - 3);
+    const done = completed(all);
+    const usual = median(done, metric);
+    const largest = done.reduce((max, run) => Math.max(max, run[metric] || 0), 0);
+    const y = height - foot - Math.min((usual || 0) / most, 1) * (height - foot - 3);
     const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', class: 'strip', role: 'img', 'aria-label': `${METRICS[metric][0]} and outcome of each run, oldest first` },
       [...paths].map(([kind, d]) => svg('path', { class: kind, d })),
       usual === null ? null : svg('line', { class: 'usual', x1: 0, x2: width, y1: y, y2: y }));
-    const note = el('div', { class: 'scale' }, el('span', {}, `at most ${show(most)}`), usual === null ? null : el('span', {}, `median ${show(usual)}`));
+    const note = el('div', { class: 'scale' }, usual === null ? null
+      : [el('span', {}, `completed: at most ${show(largest)}`), el('span', {}, `median ${show(usual)}`)]);
     // The run below the pointer.
     const under = (event) => {
       const box = root.getBoundingClientRect();
@@ -96,14 +102,14 @@
     const rows = newest.slice(0, NAMES).map(([name, all]) => {
       const last = all[all.length - 1];
       const failed = all.filter((run) => run.state === 'failed' || run.state === 'lost').length;
-      const typical = ['cpu', 'rss'].map((key) => [METRICS[key], median(all, key)]).filter(([, n]) => n !== null);
+      const typical = ['cpu', 'rss'].map((key) => [METRICS[key], median(completed(all), key)]).filter(([, n]) => n !== null);
       return el('div', { class: 'name' },
         el('div', {}, el('strong', {}, name ? breakable(name) : 'without a name'), el('span', { class: 'facts' }, word(last.state))),
         strip(all),
         el('div', {}, [
           `${all.length} run${all.length === 1 ? '' : 's'}`, failed ? `${failed} failed or lost` : '', last.ms === null ? '' : `last took ${span(last.ms)}`,
         ].filter(Boolean).join(', ')),
-        el('div', { class: 'faint' }, typical.length ? `median ${typical.map(([[text, show], n]) => `${text[0] === 'C' ? text : text.toLowerCase()} ${show(n)}`).join(', ')}` : ''));
+        el('div', { class: 'faint' }, typical.length ? `completed: ${typical.map(([[text, show], n]) => `median ${text[0] === 'C' ? text : text.toLowerCase()} ${show(n)}`).join(', ')}` : ''));
     });
     if (newest.length > NAMES) rows.push(el('p', { class: 'faint' }, `and ${newest.length - NAMES} more names`));
     return rows;
