@@ -63,6 +63,10 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     }
     // jiff drops an offset when it reads a time without one, and the moment would be off by
     // hours; so anything that may be an offset is refused.
+    let (trimmed, zone) = match trimmed.strip_suffix(['Z', 'z']) {
+        Some(utc) if utc.contains(':') => (utc, &TimeZone::UTC),
+        _ => (trimmed, zone),
+    };
     let is_local = trimmed
         .chars()
         .all(|c| c.is_ascii_digit() || "-: Tt.".contains(c))
@@ -71,7 +75,8 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
         return Err(wrong());
     }
     let local: DateTime = trimmed.parse().map_err(|_| wrong())?;
-    zone.to_timestamp(local).map_err(|_| range())
+    // In some time zones, the last day of the last year is not over at the last moment there is.
+    Ok(zone.to_timestamp(local).unwrap_or(Timestamp::MAX))
 }
 
 /// Returns the start of `today` or `yesterday`, or `now`; `None` if the text is not one of these
@@ -148,6 +153,8 @@ mod tests {
             ("0s", "2026-11-21T21:49:00Z"),
             ("100000000", "1973-03-03T09:46:40Z"),
             ("1795297740", "2026-11-21T21:49:00Z"),
+            ("9999-12-31 12:00", "9999-12-30T22:00:00.999999999Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999999Z"),
         ] {
             assert_eq!(at(text), Ok(moment.parse().unwrap()), "{text}");
         }
