@@ -46,6 +46,20 @@ fn name_finds_newest_run() {
 }
 
 #[test]
+fn name_may_look_like_offset() {
+    let env = TestEnv::new();
+    let first = run_named(&env, "a");
+    let named = run_named(&env, "a~1");
+    let second = run_named(&env, "a");
+    assert_eq!(found(&env, "a~1"), named);
+    assert_eq!(found(&env, "a~"), first);
+    assert_eq!(found(&env, "a"), second);
+    env.ok(&["gc", "--max-runs", "0"]);
+    let listed = env.json_lines(&["status", "--retired", "--json", "a~1"]);
+    assert_eq!(listed[0]["run_id"], *named);
+}
+
+#[test]
 fn removed_runs_are_found_by_name() {
     let env = TestEnv::new();
     let first = run_named(&env, "build");

@@ -170,7 +170,11 @@ fn select_removed<'a>(
     if !exact.is_empty() {
         return Ok(exact);
     }
-    let (base, back) = split_offset(text);
+    let (base, back) = if runs.iter().any(|run| run.name == text) {
+        (text, 0)
+    } else {
+        split_offset(text)
+    };
     let mut by_age: Vec<_> = runs
         .iter()
         .filter(|run| base == "latest" || run.name == base)

@@ -51,7 +51,7 @@ pub fn select(volume: &Volume, text: &str) -> Result<(RunId, Dir), SelectError> 
 ///
 /// The first match counts: an exact id, `latest` (the run with the highest first event id), a
 /// name (its newest run), a unique prefix of an id, the exact id of a run without events.
-/// `latest~N` and `NAME~N` are the N-th run before, and `~` means `~1`.
+/// `latest~N` and `NAME~N` are the N-th run before, and `~` means `~1`, unless that is a name.
 ///
 /// # Errors
 ///
@@ -71,7 +71,11 @@ pub fn find_run(volume: &Volume, text: &str) -> Result<SelectedRun, SelectError>
         });
     }
     let ids = list(volume)?;
-    let (base, back) = split_offset(text);
+    let (mut base, mut back) = split_offset(text);
+    if base != text && !named_by_age(&runs, &ids, text)?.is_empty() {
+        // The name of a run may look like an offset.
+        (base, back) = (text, 0);
+    }
     let (found, matched_by) = if base == "latest" {
         let found = nth_newest(&runs, all_by_age(&runs, ids)?, back)?;
         if found.is_none() && back == 0 {
