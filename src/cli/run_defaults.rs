@@ -138,6 +138,9 @@ fn flag_of<'a>(run: &'a Command, default: &RunDefault) -> Option<&'a Arg> {
 
 fn words_of(run: &Command, arg: &Arg, default: &RunDefault) -> Result<Vec<OsString>, String> {
     let long = default.flag.replace('_', "-");
+    if ["again", "failed"].contains(&long.as_str()) {
+        return Err("it chooses what to run, so it has no default".to_owned());
+    }
     let words: Vec<OsString> = match &default.value {
         FlagValue::Switch(on) if is_switch(arg) || may_have_value(arg) => {
             on.then(|| format!("--{long}").into()).into_iter().collect()

@@ -285,9 +285,15 @@ pub(crate) fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeE
 
 fn read_text(file: impl Read, path: &Path) -> Result<String, VolumeError> {
     let mut bytes = Vec::new();
-    file.take(MAX_SETTINGS_BYTES)
-        .read_to_end(&mut bytes)
-        .at("read", path)?;
+    let limit = MAX_SETTINGS_BYTES;
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    if read.at("read", path)? as u64 > limit {
+        return Err(VolumeError::Settings {
+            path: path.to_owned(),
+            line: line_at(&String::from_utf8_lossy(&bytes), bytes.len()),
+            message: format!("the file is longer than {limit} bytes"),
+        });
+    }
     String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
         VolumeError::Settings {
@@ -369,7 +375,9 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_reported_with_their_line() {
+        let long = "#\n".repeat(1 << 19) + "#";
         for (invalid, line) in [
+            (long.as_bytes(), 1 + (1 << 19)),
             (&b"[rotate]\nmaxsize = 1"[..], 2),
             (b"[gc]\n\nmax_runs = true", 3),
             (b"[rotate\n", 1),

@@ -147,6 +147,7 @@ fn invalid_defaults_name_file_and_line() {
         "[run]\ntimeout = \"soon\"\n",
         "[run]\nquiet = \"yes\"\n",
         "[run]\ntimeout = true\n",
+        "[run]\nagain = \"build\"\n",
         "[run]\nname = [\"a\", \"b\"]\n",
         "[run]\nlabel = [\"a=1\", 5]\n",
         "[run]\nredact = \"(\"\n",
@@ -177,6 +178,10 @@ fn invalid_defaults_name_file_and_line() {
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: it needs a value
     hint: `runlog run --help` describes the values of the flag
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.again: it chooses what to run, so it has no default
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: it takes one value
