@@ -363,6 +363,27 @@ fn lock_of_other_program_is_not_that_of_last_run() {
 }
 
 #[test]
+fn skipped_start_while_other_run_starts_is_no_warning() {
+    let env = TestEnv::new();
+    assert_eq!(second(&env, &[]).code, 0);
+    let lock = ".omne/var/locks/it";
+    let mut flock = env.program("flock");
+    let mut other = flock.args([lock, "sh", "-c", UNTIL_GO]).spawn().unwrap();
+    env.wait_for_file("ready");
+    // The lock names a run that has no log yet.
+    let (pid, since) = (other.id(), "2026-11-21T21:49:00.000000Z");
+    let holder = format!("{{\"run_id\":\"first\",\"pid\":{pid},\"since\":\"{since}\"}}\n");
+    env.write(lock, holder);
+    let output = env.run(&["run", "--lock=it", "--if-locked", "skip", "true"]);
+    let text = output.stderr();
+    assert_eq!(output.code, 0, "{text}");
+    assert!(text.contains("held by run first"), "{text}");
+    assert!(!text.contains("warning"), "{text}");
+    env.write("go", "");
+    other.wait().unwrap();
+}
+
+#[test]
 fn settings_give_every_run_a_lock() {
     let env = TestEnv::new();
     fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();

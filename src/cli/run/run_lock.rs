@@ -15,7 +15,9 @@ use crate::job::{
     DEFAULT_KILL_AFTER, HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome,
     enclosing_jobs, has_live_runlog,
 };
-use crate::log::{Draft, Durability, LockHolder, NamedLock, NamedLockAttempt, RunLog, open_dir};
+use crate::log::{
+    Draft, Durability, LockHolder, NamedLock, NamedLockAttempt, RunLog, SelectError, open_dir,
+};
 use crate::render::escape_controls;
 use crate::render::human::format::time_with_zone;
 use crate::telemetry::{exists, program_name};
@@ -308,7 +310,11 @@ fn note_skip(volume: &Volume, run: Option<&RunId>, lock: &LockName, name: &str) 
 }
 
 fn append_note(volume: &Volume, run: &RunId, note: &SkipNote<'_>) -> Result<(), String> {
-    let log = RunLog::open(volume, run).map_err(|e| error_chain(&e))?;
+    let log = match RunLog::open(volume, run) {
+        // The run is about to start.
+        Err(SelectError::NoSuchRun { .. }) => return Ok(()),
+        opened => opened.map_err(|e| error_chain(&e))?,
+    };
     let draft = Draft::note(run, None, NOTE_NAME, note).map_err(|e| error_chain(&e))?;
     let appended = log.append(&[draft], Durability::Power);
     appended.map(drop).map_err(|e| error_chain(&e))
