@@ -86,14 +86,26 @@ fn events_after_until_stay_for_next_call() {
     env.ok(&["run", "-q", "--run", "later", "true"]);
     assert_eq!(seqs(&env, &["--all", "--until", &before]), range(0..0));
     let rest = tail(&env, &["--all"]).stdout();
-    assert_eq!(rest.lines().count(), 1 + env.events("later").len(), "{rest}");
+    assert_eq!(
+        rest.lines().count(),
+        1 + env.events("later").len(),
+        "{rest}"
+    );
 }
 
 #[test]
 fn shown_cursor_is_before_events_after_until() {
     let env = with_notes(3);
     let until = env.events("it")[1]["ts"].as_str().unwrap().to_owned();
-    let first = env.ok(&["tail", "it", "-n", "all", "--until", &until, "--show-cursor"]);
+    let first = env.ok(&[
+        "tail",
+        "it",
+        "-n",
+        "all",
+        "--until",
+        &until,
+        "--show-cursor",
+    ]);
     let first = first.stderr();
     let cursor = first.trim().strip_prefix("cursor=").unwrap();
     let rest = env.ok(&["tail", "it", "--json", "--after-cursor", cursor]);

@@ -105,9 +105,8 @@ impl Tailer<'_> {
         let is_finished =
             (self.cursors.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
         let read = self.read_update(run, dir, followed)?;
-        followed.is_finished = is_finished
-            && !followed.is_held
-            && !matches!(read, PollOutcome::Stopped(_));
+        followed.is_finished =
+            is_finished && !followed.is_held && !matches!(read, PollOutcome::Stopped(_));
         let is_noted = read == PollOutcome::Nothing && was_finished == followed.is_finished;
         if !is_noted || self.cursors.cursor_of(run).is_none() {
             self.has_read(run, followed);
