@@ -49,7 +49,7 @@ impl<'a> Item<'a> {
             Self::Event(env, _) => {
                 env.kind == EventType::LogRotated || env.kind == EventType::LogRepaired
             }
-            Self::Foreign(..) | Self::Damage(_) => false,
+            Self::Foreign(..) | Self::Damage(_) | Self::Dropped(_) => false,
         }
     }
 }
