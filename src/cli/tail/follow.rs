@@ -39,6 +39,17 @@ fn pause(least: Duration, started: Instant) -> Duration {
     least.max(MAX_INTERVAL.min(started.elapsed() * BACKOFF_FACTOR))
 }
 
+/// How far a run was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// To its last line so far.
+    Current,
+    /// To a line that was written after the time of `--until`.
+    Held,
+    /// To the end of a closed run.
+    Finished,
+}
+
 /// A run that `tail` shows.
 #[derive(Debug)]
 pub(crate) struct FollowedRun {
@@ -53,10 +64,7 @@ pub(crate) struct FollowedRun {
     pub existed: bool,
     /// Whether changes of the log are reported.
     pub watched: bool,
-    /// Whether the run is closed and completely read.
-    pub is_finished: bool,
-    /// Whether reading stopped before a line that was written after the time of `--until`.
-    pub is_held: bool,
+    pub progress: Progress,
     /// The error of the last attempt to read the run.
     pub error: Option<String>,
 }
@@ -64,7 +72,7 @@ pub(crate) struct FollowedRun {
 impl FollowedRun {
     /// Returns whether the run is closed and completely read.
     pub(crate) fn end(&self) -> RunEnd {
-        if self.is_finished {
+        if self.progress == Progress::Finished {
             RunEnd::Reached
         } else {
             RunEnd::Open
@@ -191,8 +199,7 @@ impl<'a> Tailer<'a> {
             before: None,
             existed: start.existed,
             watched: false,
-            is_finished: false,
-            is_held: false,
+            progress: Progress::Current,
             error: None,
         };
         self.followed.insert(run.clone(), followed);

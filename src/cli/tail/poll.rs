@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::{Error, Result};
 
-use super::follow::{FollowedRun, Tailer};
+use super::follow::{FollowedRun, Progress, Tailer};
 use super::run_status::RunStatusTracker;
 use super::stop_reason::StopReason;
 use super::until::Until;
@@ -101,13 +101,19 @@ impl Tailer<'_> {
             Some(state) if followed.follower.has_events() => Some(state.now(dir)?),
             _ => None,
         };
-        let was_finished = followed.is_finished;
-        let is_finished =
+        let before = followed.progress;
+        let is_closed =
             (self.cursors.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
         let read = self.read_update(run, dir, followed)?;
-        followed.is_finished =
-            is_finished && !followed.is_held && !matches!(read, PollOutcome::Stopped(_));
-        let is_noted = read == PollOutcome::Nothing && was_finished == followed.is_finished;
+        if followed.progress != Progress::Held {
+            let is_complete = is_closed && !matches!(read, PollOutcome::Stopped(_));
+            followed.progress = if is_complete {
+                Progress::Finished
+            } else {
+                Progress::Current
+            };
+        }
+        let is_noted = read == PollOutcome::Nothing && before == followed.progress;
         if !is_noted || self.cursors.cursor_of(run).is_none() {
             self.has_read(run, followed);
         }
@@ -135,7 +141,10 @@ impl Tailer<'_> {
         }
         // Keep a closed run until its state was checked.
         let settled = followed.state.is_none() || read == PollOutcome::Nothing;
-        Ok((None, by_name || !followed.is_finished || !settled))
+        Ok((
+            None,
+            by_name || followed.progress != Progress::Finished || !settled,
+        ))
     }
 
     /// Returns whether the run has reached the state that `--until` waits for. With `--all`, a
@@ -163,7 +172,6 @@ impl Tailer<'_> {
         let Some(Update { gaps, mut reader }) = update else {
             return Ok(PollOutcome::Nothing);
         };
-        followed.is_held = false;
         let mut read = PollOutcome::Nothing;
         if !gaps.is_empty() {
             let current = self.open(run)?;
@@ -182,6 +190,7 @@ impl Tailer<'_> {
             followed.state = followed.state.as_ref().map(|_| RunStatusTracker::default());
             read = PollOutcome::Something;
         }
+        followed.progress = Progress::Current;
         loop {
             let item = match reader.next_item() {
                 Ok(Some(item)) => item,
@@ -197,11 +206,10 @@ impl Tailer<'_> {
                 && let Item::Event(_, line) | Item::Foreign(_, line) = &item
                 && self.filter.is_too_late(line)
             {
-                followed.is_held = true;
+                followed.progress = Progress::Held;
                 return Ok(read);
             }
             read = PollOutcome::Something;
-            followed.is_finished = false;
             if let Some(state) = &mut followed.state {
                 state.apply(&item);
             }
