@@ -16,6 +16,14 @@ fn hook_events(env: &TestEnv, run: &str) -> Vec<Value> {
 }
 
 #[test]
+fn output_of_hook_waits_for_its_reader() {
+    let env = TestEnv::new();
+    let hook = "yes | head -n 50000";
+    let script = format!("$RUNLOG run --on-end '{hook}' true 2>&1 | (sleep 1; grep -cx y)");
+    assert_eq!(env.sh(&script).stdout(), "50000\n");
+}
+
+#[test]
 fn outcome_decides_which_hooks_run() {
     let options = ["--on-success", "echo success >>hooks"];
     let options = [&options[..], &["--on-failure", "echo failure >>hooks"]].concat();

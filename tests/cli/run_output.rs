@@ -1,10 +1,14 @@
 //! The input and output of a job: passed through unchanged, and stored.
 
+use std::collections::BTreeMap;
+use std::fs::{File, read_dir};
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::env::{Background, TestEnv};
+use crate::support::env::{Background, TestEnv, wait_until};
+use crate::support::process::supervisors;
 
 /// Returns every byte value many times, without a pattern that aligns with a buffer.
 fn noise(length: usize) -> Vec<u8> {
@@ -70,9 +74,9 @@ fn index_maps_bytes_to_streams() {
         runs.len() == 1 && env.captured(&runs[0], "sh") == text.as_bytes()
     };
     env.wait_for("job_started");
-    crate::support::env::wait_until("one", || captured("one\n"));
+    wait_until("one", || captured("one\n"));
     job.write(b"\n");
-    crate::support::env::wait_until("two", || captured("one\ntwo\n"));
+    wait_until("two", || captured("one\ntwo\n"));
     job.write(b"\n");
     assert_eq!(job.end().code, 0);
     let run = env.only_run();
@@ -163,7 +167,7 @@ fn grandchild_holding_output_open_is_not_awaited() {
         let script =
             "(while test -d .omne && ! test -e stop; do sleep 0.01; done; echo late) & echo early";
         let mut job = env.spawn(&[options, &["--", "sh", "-c", script]].concat());
-        crate::support::env::wait_until("the end of the run", || job.has_ended());
+        wait_until("the end of the run", || job.has_ended());
         env.write("stop", "");
         let run = env.only_run();
         assert_eq!(env.types(&run).last().unwrap(), "run_closed");
@@ -188,7 +192,7 @@ fn closed_reader_ends_job_that_prints_nothing_more() {
         env.write("followed", content);
         let script = format!(r#""$RUNLOG" run -- tail -f followed | {reader}"#);
         let mut job = Background::new(env.program("sh").args(["-c", &script]));
-        crate::support::env::wait_until("the end of the run", || job.has_ended());
+        wait_until("the end of the run", || job.has_ended());
         assert_eq!(job.end().stdout(), content);
         assert_eq!(env.event("job_failed")["signal"], "SIGPIPE");
     }
@@ -255,7 +259,7 @@ fn index_covers_output_waiting_for_slow_reader() {
     // One write of more than the reader's pipe holds. The job continues.
     let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
-    crate::support::env::wait_until("the pipe is full", || {
+    wait_until("the pipe is full", || {
         let (waiting, room) = job.unread();
         waiting == room
     });
@@ -291,4 +295,41 @@ fn full_disk_behind_stdout_does_not_harm_log() {
     let run = env.only_run();
     assert_eq!(env.captured(&run, "echo"), b"hello\n");
     assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+}
+
+/// Returns the sizes of the pipes of a process.
+fn pipe_sizes(pid: u32) -> BTreeMap<PathBuf, usize> {
+    let entries = read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let sizes = entries.filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let target = std::fs::read_link(&path).ok()?;
+        let is_pipe = target.to_str()?.starts_with("pipe:");
+        let pipe = is_pipe.then(|| File::options().read(true).write(true).open(path))?;
+        let size = rustix::pipe::fcntl_getpipe_size(pipe.ok()?).ok()?;
+        Some((target, size))
+    });
+    sizes.collect()
+}
+
+#[test]
+fn only_pipes_that_were_full_are_large() {
+    let env = TestEnv::new();
+    let script = "touch quiet; until test -e go; do sleep 0.01; done
+        head -c 3000000 /dev/zero; touch loud; until test -e end; do sleep 0.01; done";
+    let job = env.spawn(&["run", "-q", "--", "sh", "-c", script]);
+    env.wait_for_file("quiet");
+    let supervisor = supervisors(job.pid())[0];
+    for pid in [job.pid(), supervisor] {
+        let sizes = pipe_sizes(pid);
+        assert!(sizes.values().all(|size| *size <= 64 << 10), "{sizes:?}");
+    }
+    env.write("go", "");
+    env.wait_for_file("loud");
+    // The job's pipe, and the one to the file.
+    wait_until("two pipes are large", || {
+        let sizes = pipe_sizes(supervisor);
+        sizes.values().filter(|size| **size == 1 << 20).count() == 2
+    });
+    env.write("end", "");
+    assert_eq!(job.wait().code, 0);
 }

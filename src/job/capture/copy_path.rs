@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
-use super::stream::{CHUNK_BYTES, PIPE_BYTES, Passthrough};
+use super::stream::{CHUNK_BYTES, Passthrough, enlarge_pipe};
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
 
@@ -98,8 +97,10 @@ impl CopyPath {
         pipe: &OwnedFd,
     ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
+            // A large pipe to the reader makes it and this process rarely wait for each other.
             let at_once = enlarge_pipe(stream.target()?)?.min(CHUNK_BYTES);
             let relay = SplicePipe::new()?;
+            relay.enlarge();
             *self = Self::Move { relay, at_once };
         }
         let Self::Move { relay, at_once } = self else {
@@ -121,19 +122,6 @@ impl CopyPath {
         *self = Self::ReadAlways;
         Ok(ReadOutcome::Bytes(Cow::Owned(bytes)))
     }
-}
-
-/// Enlarges a pipe to the size of the job's, so that its reader and this process rarely wait for
-/// each other, and returns its size in bytes. Above the user's limit, it keeps its size.
-///
-/// # Errors
-/// It is not a pipe.
-fn enlarge_pipe(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let size = fcntl_getpipe_size(pipe)?;
-    if size >= PIPE_BYTES {
-        return Ok(size);
-    }
-    Ok(fcntl_setpipe_size(pipe, PIPE_BYTES).unwrap_or(size))
 }
 
 /// Stores output from a pseudo-terminal, up to a change of its state.

@@ -24,7 +24,7 @@ use super::plan_streams::{
 };
 use super::pump::{Pump, PumpState};
 use super::pump_target::{Drained, Pipe, PumpTarget};
-use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
+use super::stream::{OnReaderGone, OnWarning, Passthrough, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::pty::Pty;
@@ -181,6 +181,7 @@ impl Capture {
                 on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
                 is_indexed: true,
+                is_enlarged: false,
                 status: 0,
                 _alive: Arc::clone(&ended_write),
             });
@@ -328,8 +329,6 @@ impl Drop for Capture {
 fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    // This fails above the user's limit. Then the pipe keeps its size.
-    rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
     Ok((read, write))
 }
 

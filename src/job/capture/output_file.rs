@@ -317,6 +317,13 @@ impl OutputFile {
         relay
     }
 
+    /// Enlarges the relay, if there is one.
+    pub(super) fn enlarge_relay(&self) {
+        if let Some(relay) = &self.relay {
+            relay.enlarge();
+        }
+    }
+
     /// Stores the `n` bytes that are in the relay.
     fn store_relayed(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) {
         let mut left = n;

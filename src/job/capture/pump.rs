@@ -12,7 +12,9 @@ use super::copy_path::{CopyPath, ReadOutcome, SPLICE_THRESHOLD_BYTES, read_termi
 use super::index_writer::RECORD_INTERVAL;
 use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
-use super::stream::{OnReaderGone, OnWarning, Passthrough, new_buffer};
+use super::stream::{
+    FULL_PIPE_BYTES, OnReaderGone, OnWarning, Passthrough, enlarge_pipe, new_buffer,
+};
 use super::write_all::write_all;
 use crate::job::process::poll::{Readiness, is_hung_up, timespec, wait_readable};
 use crate::log::StreamId;
@@ -30,6 +32,8 @@ pub(crate) struct Pump {
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
+    /// Whether the pipe was enlarged, if that was possible.
+    pub is_enlarged: bool,
     /// The status that a pseudo-terminal reported besides its output.
     pub status: u8,
     /// Whether the index covers everything that was stored, or need not for now.
@@ -99,6 +103,10 @@ impl Pump {
             self.close_stream();
             return PumpState::End;
         }
+        if n >= FULL_PIPE_BYTES && !self.is_enlarged {
+            self.is_enlarged = true;
+            self.enlarge();
+        }
         if n < SPLICE_THRESHOLD_BYTES {
             return PumpState::Wait;
         }
@@ -106,6 +114,14 @@ impl Pump {
             self.route = CopyPath::Try;
         }
         PumpState::Continue
+    }
+
+    /// Enlarges the pipe, so that the job rarely waits.
+    fn enlarge(&self) {
+        // A pseudo-terminal keeps its size.
+        if enlarge_pipe(self.poll_end.as_fd()).is_ok() {
+            lock(&self.sink).enlarge_relay();
+        }
     }
 
     /// Closes runlog's end of the pipe, so that the job ends as without runlog.

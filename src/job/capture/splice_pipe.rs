@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice, tee};
 
-use super::stream::PIPE_BYTES;
+use super::stream::enlarge_pipe;
 
 /// A pipe that is empty except while bytes are on their way through it.
 #[derive(Debug)]
@@ -21,9 +21,13 @@ impl SplicePipe {
     /// The system has no more descriptors.
     pub(crate) fn new() -> Result<Self, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        // This fails above the user's limit. Then fewer bytes are moved at a time.
-        rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
         Ok(Self { read, write })
+    }
+
+    /// Enlarges the pipe, so that more bytes are moved at a time.
+    pub(crate) fn enlarge(&self) {
+        // It is a pipe.
+        enlarge_pipe(self.read.as_fd()).ok();
     }
 
     /// Returns how many bytes are in the pipe.

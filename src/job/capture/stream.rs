@@ -4,13 +4,20 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::log::StreamId;
 
-/// The requested size of the pipes, in bytes. It causes fewer wake-ups than the default of 64
-/// KiB.
+/// The size of a pipe through which much has passed, in bytes. It causes fewer wake-ups than the
+/// default of 64 KiB. The system limits how many bytes all pipes of a user have.
 pub(crate) const PIPE_BYTES: usize = 1 << 20;
+/// The number of bytes in one read of a pipe from which it is enlarged. A full pipe of the default
+/// size contains at least as many, even if its pages are partly empty.
+pub(super) const FULL_PIPE_BYTES: usize = 32 << 10;
 /// The number of bytes to read at a time.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
@@ -49,6 +56,19 @@ pub(crate) type OnReaderGone = Arc<dyn Fn(StreamId) + Send + Sync>;
 /// Returns a buffer to read into, without touching its memory.
 pub(crate) fn new_buffer() -> Box<[MaybeUninit<u8>]> {
     Box::new_uninit_slice(CHUNK_BYTES)
+}
+
+/// Enlarges a pipe to [`PIPE_BYTES`], and returns its size in bytes. Above the user's limit, it
+/// keeps its size.
+///
+/// # Errors
+/// It is not a pipe.
+pub(super) fn enlarge_pipe(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let size = fcntl_getpipe_size(pipe)?;
+    if size >= PIPE_BYTES {
+        return Ok(size);
+    }
+    Ok(fcntl_setpipe_size(pipe, PIPE_BYTES).unwrap_or(size))
 }
 
 /// Opens `/dev/null`, for streams without a target.

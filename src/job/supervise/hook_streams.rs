@@ -8,14 +8,14 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::retry_on_intr;
 
+use super::control::JobControl;
 use crate::job::process::discard;
 use crate::job::process::poll::is_hung_up;
-use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::stream_masker::StreamMasker;
 
 /// How long to wait for a hook's output after its end. A process that it left behind may keep
@@ -75,17 +75,24 @@ impl HookOutput {
         Ok(output)
     }
 
-    /// Waits for a short time until everything is printed. If a process that the hook left behind
-    /// holds the output open, it gets a reader that discards the rest, so that it is not harmed.
-    pub(super) fn finish(self, page: &SupervisionPage) {
-        let has_ended = self.ended.recv_timeout(OUTPUT_TIMEOUT) != Err(RecvTimeoutError::Timeout);
-        if has_ended || is_hung_up(self.pipe.as_fd()) {
-            return;
-        }
-        // The thread would miss parts of the rest, and could print a part of a secret.
-        self.is_abandoned.store(true, Ordering::Relaxed);
-        if let Ok(pid) = discard::spawn_reader(&[self.pipe.as_fd()]) {
-            page.record_reader(pid);
+    /// Waits until everything is printed, unless a signal asks for the end or the deadline for the
+    /// reader has passed. If a process that the
+    /// hook left behind holds the output open, the wait is short, and that process gets a reader
+    /// that discards the rest, so that it is not harmed.
+    pub(super) fn finish(self, control: &mut JobControl, deadline: Option<Instant>) {
+        while self.ended.recv_timeout(OUTPUT_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            if !is_hung_up(self.pipe.as_fd()) {
+                // The thread would miss parts of the rest, and could print a part of a secret.
+                self.is_abandoned.store(true, Ordering::Relaxed);
+                if let Ok(pid) = discard::spawn_reader(&[self.pipe.as_fd()]) {
+                    control.page.record_reader(pid);
+                }
+                return;
+            }
+            let is_late = deadline.is_some_and(|at| Instant::now() >= at);
+            if is_late || control.shutdown_requested().is_some() {
+                return;
+            }
         }
     }
 }

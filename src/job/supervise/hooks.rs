@@ -244,7 +244,8 @@ impl Supervisor<'_> {
         drop(command);
         let ended = self.await_own(spawned?.id())?;
         if let Some(output) = output {
-            output.finish(page);
+            let deadline = self.reader_deadline();
+            output.finish(&mut self.control, deadline);
         }
         Ok(ended)
     }
@@ -297,7 +298,8 @@ impl Supervisor<'_> {
             self.wait_for_hook(&mut limit);
         }
         if let Some(Ok(output)) = output {
-            output.finish(self.control.page);
+            let deadline = self.reader_deadline();
+            output.finish(&mut self.control, deadline);
         }
         let status = self.control.page.hooks.adopted_end(slot);
         let status = status.ok_or_else(|| JobError {

@@ -309,12 +309,16 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Returns how long to wait for the reader of the job's output, if the wait is limited.
+    pub(super) fn reader_deadline(&self) -> Option<Instant> {
+        self.was_asked_to_end
+            .then(|| Instant::now() + READER_TIMEOUT)
+    }
+
     /// Waits until all output is passed on, unless a signal asks for the end or has ended the
     /// job. Returns how many bytes could not be passed on.
     pub(crate) fn drain_passthrough(&mut self) -> u64 {
-        let deadline = self
-            .was_asked_to_end
-            .then(|| Instant::now() + READER_TIMEOUT);
+        let deadline = self.reader_deadline();
         let output = &self.control.page.output;
         for capture in &self.captures {
             loop {
