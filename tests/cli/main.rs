@@ -45,6 +45,7 @@ mod many_segments;
 mod model;
 mod names;
 mod odd_files;
+mod old_kernels;
 mod pages;
 mod pending;
 mod recover;

@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::inherited::end_of_descriptors;
+
 /// Starts the process, which reads both descriptors until no process can write to them. Returns
 /// its pid.
 ///
@@ -49,7 +51,12 @@ unsafe fn read_to_end(pipes: [i32; 2]) -> ! {
                 count += 1;
             }
         }
-        libc::syscall(libc::SYS_close_range, count, u32::MAX, 0);
+        if libc::syscall(libc::SYS_close_range, count, u32::MAX, 0) == -1 {
+            // The kernel is older than 5.9, or a filter rejects the call.
+            for fd in count..end_of_descriptors() {
+                libc::close(fd);
+            }
+        }
         let mut polled = [libc::pollfd {
             fd: -1,
             events: libc::POLLIN,

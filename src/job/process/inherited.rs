@@ -125,12 +125,7 @@ pub(super) fn restore_signals() -> io::Result<()> {
 /// Closes the descriptors from 3 on that the caller left open for its children. runlog's own
 /// descriptors are closed on exec, so they remain open here.
 pub(crate) fn close_descriptors() {
-    let open = list_descriptors().unwrap_or_else(|_| {
-        // Without `/proc`, check each descriptor that the caller could open.
-        let limit = getrlimit(Resource::Nofile).current;
-        let limit = limit.map_or(MAX_UNLISTED, |limit| limit.min(MAX_UNLISTED));
-        (0..limit as i32).collect()
-    });
+    let open = list_descriptors().unwrap_or_else(|_| (0..end_of_descriptors()).collect());
     for fd in open {
         // SAFETY: querying the flags of a descriptor that may be closed is at most an error.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
@@ -142,6 +137,13 @@ pub(crate) fn close_descriptors() {
             }
         }
     }
+}
+
+/// Returns the end of the range of descriptors that may be open, for use without a list of those
+/// that are.
+pub(super) fn end_of_descriptors() -> i32 {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(MAX_UNLISTED, |limit| limit.min(MAX_UNLISTED)) as i32
 }
 
 fn list_descriptors() -> io::Result<Vec<i32>> {

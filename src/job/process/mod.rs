@@ -21,6 +21,7 @@ pub(crate) mod process_group;
 pub(crate) mod process_handle;
 pub(crate) mod process_scan;
 pub(crate) mod pty;
+pub(crate) mod recorded_process;
 pub(crate) mod same_file;
 pub(crate) mod signals;
 pub(crate) mod socket;

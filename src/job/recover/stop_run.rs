@@ -1,15 +1,15 @@
 //! Stopping a run: its supervisors on this host are asked to end their jobs.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::process_scan::ProcessScan;
+use crate::job::process::recorded_process::RecordedProcess;
 use crate::job::process::signals::signal_name;
 use crate::job::recover::recorded_job::recorded_jobs;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
@@ -19,7 +19,7 @@ use crate::log::{
     STOP_REQUESTED, Stage, StorageError, WatchScope, ends_in_line,
 };
 use crate::telemetry;
-use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
 
 /// The signal that cancels retries.
 const TERM: i32 = Signal::TERM.as_raw();
@@ -313,20 +313,15 @@ impl<'a> PendingStop<'a> {
 /// # Errors
 /// The reason why the process was not signaled.
 fn signal_front(job: &JobState, signal: i32) -> Result<u32, String> {
-    let front = job
-        .front
-        .as_ref()
-        .map(|front| (front.pid, open_process(front)));
-    let (pid, pidfd) = match (front, &job.supervisor) {
-        (Some((pid, Ok(pidfd))), _) => (pid, pidfd),
-        (_, Some(supervisor)) => (supervisor.pid, open_process(supervisor)?),
-        (Some((_, Err(why))), None) => return Err(why),
+    let front = job.front.as_ref().map(RecordedProcess::find);
+    let process = match (front, &job.supervisor) {
+        (Some(Ok(front)), _) => front,
+        (_, Some(supervisor)) => RecordedProcess::find(supervisor)?,
+        (Some(Err(why)), None) => return Err(why),
         (None, None) => return Err("its supervisor is not in the log".to_owned()),
     };
-    let signal =
-        Signal::from_named_raw(signal).ok_or_else(|| format!("{signal} cannot be sent"))?;
-    pidfd_send_signal(pidfd, signal).map_err(|e| e.to_string())?;
-    Ok(pid)
+    process.send(signal).map_err(|e| e.to_string())?;
+    Ok(process.pid())
 }
 
 /// Returns whether the job failed, and its rollback runs or is about to run, if its supervisor is
@@ -372,8 +367,8 @@ fn kill_processes(dir: &Dir, job: &JobState, asked: &[JobProcess]) -> Result<(),
         if process.pid != std::process::id()
             && !records_end(process.pid)
             && !processes.nested.contains(&process.pid)
-            && let Ok(pidfd) = open_process(&identity)
-            && let Err(e) = pidfd_send_signal(pidfd, Signal::KILL)
+            && let Ok(process) = RecordedProcess::find(&identity)
+            && let Err(e) = process.send(Signal::KILL.as_raw())
             // The process may have ended just now.
             && e != Errno::SRCH
         {
@@ -381,29 +376,4 @@ fn kill_processes(dir: &Dir, job: &JobState, asked: &[JobProcess]) -> Result<(),
         }
     }
     sent
-}
-
-/// Opens a process if it is the one that the log describes.
-///
-/// # Errors
-/// The reason why it is not that process.
-fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
-    let pid = process.pid;
-    if !is_this_boot(process.boot_id.as_ref()) {
-        return Err(format!("process {pid} may belong to another boot or host"));
-    }
-    if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
-        return Err(format!("process {pid} is in another pid namespace"));
-    }
-    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let raw = raw.ok_or_else(|| format!("{pid} is not a process id"))?;
-    let pidfd = pidfd_open(raw, PidfdFlags::empty())
-        .map_err(|e| format!("cannot open process {pid}: {e}"))?;
-    // The start time is read after the descriptor was opened. If it matches the record, the
-    // process had that pid all the time, so the descriptor refers to it.
-    let started = telemetry::live_start_ticks(pid);
-    if process.start_ticks.is_none() || started != process.start_ticks {
-        return Err(format!("process {pid} is not the one in the log"));
-    }
-    Ok(pidfd)
 }
