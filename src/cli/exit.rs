@@ -10,7 +10,10 @@ use super::context::print_stderr;
 use super::error_codes::code_and_hint;
 pub use super::exit_code::Code;
 use super::limit_hint::start_limit_hint;
-use crate::job::{BUSY_PROGRAM, DIRECTORY, MISSING_INTERPRETER, REQUIRED_PROBE, UndoError};
+use crate::job::{
+    BUSY_PROGRAM, DIRECTORY, FOREIGN_PROGRAM, MISSING_INTERPRETER, MISSING_LOADER, NOT_EXECUTABLE,
+    REQUIRED_PROBE, TOO_LONG, UNUSABLE_INTERPRETER, UndoError,
+};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{AppendError, RotateError, SelectError, StorageError};
 use crate::render::escape_controls;
@@ -104,20 +107,17 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
                 "install the interpreter, or correct the first line of the script"
             }),
         ),
-        ErrorKind::NotExecutable if error.message.contains(BUSY_PROGRAM) => (
-            Code::NotExecutable,
-            Some("wait until the file is closed, then retry"),
+        ErrorKind::NotFound if error.message.contains(MISSING_LOADER) => (
+            Code::CommandNotFound,
+            Some("install the loader, or a build of the program for this system"),
         ),
-        ErrorKind::NotExecutable if error.message.ends_with(DIRECTORY) => {
-            (Code::NotExecutable, Some("name a program in it"))
-        }
         ErrorKind::NotFound => (
             Code::CommandNotFound,
             Some(not_found.unwrap_or("check the spelling of the command and PATH")),
         ),
         ErrorKind::NotExecutable => (
             Code::NotExecutable,
-            Some("make the file executable, or run it with its interpreter"),
+            Some(not_executable_hint(&error.message)),
         ),
         ErrorKind::ResourceLimit => (
             Code::Runlog,
@@ -131,6 +131,24 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
         _ => (Code::Runlog, start_limit_hint(&error.message)),
     };
     (code, message(&error.message, hint))
+}
+
+fn not_executable_hint(message: &str) -> &'static str {
+    if message.ends_with(NOT_EXECUTABLE) {
+        "make the file executable, or run it with its interpreter"
+    } else if message.ends_with(DIRECTORY) {
+        "name a program in it"
+    } else if message.contains(BUSY_PROGRAM) {
+        "wait until the file is closed, then retry"
+    } else if message.contains(FOREIGN_PROGRAM) {
+        "the file was built for another machine, or is damaged"
+    } else if message.contains(UNUSABLE_INTERPRETER) {
+        "make the interpreter executable, or correct the first line of the script"
+    } else if message.contains(TOO_LONG) {
+        "pass fewer arguments, such as with xargs, or pass them in a file"
+    } else {
+        "check the path of the command, and the permissions of its directories"
+    }
 }
 
 /// Returns whether the run was removed, which is not an error for a command that handles all

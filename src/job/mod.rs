@@ -54,7 +54,7 @@ pub use crate::job::spec::job_spec::{
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
-pub use crate::job::spec::validate::{DIRECTORY, REQUIRED_PROBE};
+pub use crate::job::spec::validate::{DIRECTORY, NOT_EXECUTABLE, REQUIRED_PROBE};
 pub use crate::job::status::live_run::{LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
     InspectedRun, RunVerdict, has_live_runlog, inspect_run, inspect_runs, run_verdict,
@@ -67,7 +67,11 @@ pub use crate::job::supervise::attached::{Attached, FrontOptions, Progress};
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
 pub use crate::job::supervise::front::{FrontEnd, ProcessRole, start};
 pub use crate::job::supervise::hooks::{HookInput, HookTrigger, MakeHookInput};
-pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
+pub use crate::job::supervise::outcome::{JobEnd, Outcome};
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};
+pub use crate::job::supervise::spawn_error::{
+    BUSY_PROGRAM, FOREIGN_PROGRAM, MISSING_INTERPRETER, MISSING_LOADER, TOO_LONG,
+    UNUSABLE_INTERPRETER,
+};
 pub use crate::job::supervise::unlogged::exec_unlogged;
 pub use crate::log::RunStatus;

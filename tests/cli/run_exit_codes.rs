@@ -164,6 +164,41 @@ fn script_without_shebang_runs_in_sh() {
 }
 
 #[test]
+fn unusable_paths_exit_126_with_reason() {
+    let env = TestEnv::new();
+    std::os::unix::fs::symlink("loop", env.path("loop")).unwrap();
+    env.executable("passwd", "#!/etc/passwd\n");
+    let output = env.sh(
+        r#"for path in ./loop /etc/passwd/x ./passwd; do "$RUNLOG" run -q -- $path 2>&1; echo $?; done"#,
+    );
+    assert_snapshot!(output.stdout(), @"
+    error: cannot execute ./loop: Too many levels of symbolic links (os error 40)
+    hint: check the path of the command, and the permissions of its directories
+    126
+    error: cannot execute /etc/passwd/x: Not a directory (os error 20)
+    hint: check the path of the command, and the permissions of its directories
+    126
+    error: cannot execute ./passwd: its interpreter `/etc/passwd`: Permission denied (os error 13)
+    hint: make the interpreter executable, or correct the first line of the script
+    126
+    ");
+}
+
+#[test]
+fn missing_loader_is_named() {
+    let env = TestEnv::new();
+    let output = env.sh(
+        r#"sed -E 's|/(ld[^/]*\.so\.)[0-9]|/\19|' /bin/true >job; chmod +x job; "$RUNLOG" run -q -- ./job; echo $?"#,
+    );
+    assert_eq!(output.stdout(), "127\n");
+    assert!(
+        output.stderr().contains("loader not found: `/lib"),
+        "{}",
+        output.stderr()
+    );
+}
+
+#[test]
 fn script_sees_name_that_shell_would_execute() {
     let env = TestEnv::new();
     fs::create_dir(env.path("sub")).unwrap();

@@ -14,6 +14,8 @@ use crate::telemetry::Dependency;
 
 /// What is said of a command that is a directory.
 pub const DIRECTORY: &str = "a directory";
+/// What is said of a command that is a file without the permission.
+pub const NOT_EXECUTABLE: &str = "is not executable";
 
 /// The search path without a `PATH` variable, as in `execvp(3)`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -130,7 +132,8 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
             "the command is empty".to_owned(),
         ));
     }
-    let candidates: Vec<PathBuf> = if program.as_bytes().contains(&b'/') {
+    let is_path = program.as_bytes().contains(&b'/');
+    let candidates: Vec<PathBuf> = if is_path {
         vec![PathBuf::from(program)]
     } else {
         std::env::split_paths(search)
@@ -147,13 +150,17 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
         let file = cwd.join(&path);
         let meta = match file.metadata() {
             Ok(meta) => meta,
+            Err(e) if is_path && e.kind() != io::ErrorKind::NotFound => {
+                let message = format!("cannot execute {shown}: {e}");
+                return Err(error(ErrorKind::NotExecutable, message));
+            }
             Err(e) => {
                 found_file |= e.kind() == io::ErrorKind::PermissionDenied;
                 continue;
             }
         };
         if meta.is_dir() {
-            if program.as_bytes().contains(&b'/') {
+            if is_path {
                 let message = format!("`{shown}` is {DIRECTORY}");
                 return Err(error(ErrorKind::NotExecutable, message));
             }
@@ -167,7 +174,7 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
     Err(if found_file {
         error(
             ErrorKind::NotExecutable,
-            format!("`{shown}` is not executable"),
+            format!("`{shown}` {NOT_EXECUTABLE}"),
         )
     } else {
         error(ErrorKind::NotFound, format!("command not found: `{shown}`"))
@@ -208,5 +215,18 @@ mod tests {
         assert_eq!(dir.kind, ErrorKind::NotExecutable);
         assert_eq!(dir.message, "`./dir` is a directory");
         assert_eq!(kind(""), ErrorKind::NotFound);
+        std::os::unix::fs::symlink("loop", tmp.path().join("loop")).unwrap();
+        let long = format!("./{}", "a".repeat(300));
+        for (name, why) in [
+            ("./loop", "Too many levels of symbolic links"),
+            ("./good/x", "Not a directory"),
+            (&long, "File name too long"),
+        ] {
+            let found = find(name, "").unwrap_err();
+            assert_eq!(found.kind, ErrorKind::NotExecutable);
+            let start = format!("cannot execute {name}: {why}");
+            assert!(found.message.starts_with(&start), "{}", found.message);
+        }
+        assert_eq!(kind("loop"), ErrorKind::NotFound);
     }
 }

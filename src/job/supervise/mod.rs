@@ -22,6 +22,7 @@ mod output_check;
 pub(crate) mod recorder;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod spawn_error;
 pub(crate) mod submit;
 pub(crate) mod supervisor;
 pub(crate) mod supervisor_env;

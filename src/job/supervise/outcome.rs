@@ -1,9 +1,5 @@
 //! The end of a job, for the log and for the caller.
 
-use std::fs::File;
-use std::io;
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,14 +14,6 @@ use crate::log::JobState;
 use crate::log::format::payload::{
     ErrorKind, ForwardedSignal, JobEnded, JobError, Output, SignalSender,
 };
-
-/// The error about a script with a missing interpreter.
-pub const MISSING_INTERPRETER: &str = "interpreter not found:";
-/// The error about a program that is still being written.
-pub const BUSY_PROGRAM: &str = "another process has the file open for writing";
-
-/// The maximum length of the first line of a script, in bytes.
-const MAX_SHEBANG_BYTES: u64 = 256;
 
 /// The end of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,40 +168,4 @@ pub(crate) fn canceled(attempt: u32, signal: i32) -> JobEnded {
         }),
         ..JobEnded::default()
     }
-}
-
-/// Returns the error of a failed spawn, in the words of a shell.
-pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError {
-    let kind = match e.raw_os_error() {
-        Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
-        // runlog itself lacks a resource.
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => ErrorKind::ResourceLimit,
-        _ => ErrorKind::NotExecutable,
-    };
-    // The file was found before, so another one is missing.
-    let interpreter = interpreter(program).filter(|_| kind == ErrorKind::NotFound);
-    let message = match (interpreter, e.raw_os_error()) {
-        (Some(interpreter), _) => {
-            // A carriage return before the end of the line belongs to the name.
-            let shown = interpreter.escape_debug();
-            format!("cannot execute {name}: {MISSING_INTERPRETER} `{shown}`")
-        }
-        (None, Some(libc::ETXTBSY)) => format!("cannot execute {name}: {BUSY_PROGRAM}"),
-        (None, _) => format!("cannot execute {name}: {e}"),
-    };
-    JobError { kind, message }
-}
-
-/// Returns the program that a script names in its first line (`execve(2)`).
-fn interpreter(program: &Path) -> Option<String> {
-    let mut start = Vec::new();
-    let file = File::open(program).ok()?;
-    file.take(MAX_SHEBANG_BYTES).read_to_end(&mut start).ok()?;
-    let line = start
-        .strip_prefix(b"#!")?
-        .split(|byte| *byte == b'\n')
-        .next()?;
-    let line = String::from_utf8_lossy(line).into_owned();
-    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
-    words.next().map(str::to_owned)
 }

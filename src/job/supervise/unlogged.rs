@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::set_child_subreaper;
 
 use super::attempts::command;
-use super::outcome::spawn_error;
+use super::spawn_error::spawn_error;
 use crate::job::process::signals::ChildSetup;
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
