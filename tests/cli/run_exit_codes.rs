@@ -164,6 +164,24 @@ fn script_without_shebang_runs_in_sh() {
 }
 
 #[test]
+fn program_for_another_machine_exits_126() {
+    let env = TestEnv::new();
+    env.executable("arm", "\x7fELF\x02\x01\x01 a program for another machine\n");
+    let output = env.run(&["run", "--", "./arm"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 126
+    -- stderr
+    run_id=arm-[ULID]
+    error: cannot execute ./arm: Exec format error (os error 8)
+    hint: the file was built for another machine, or is damaged
+    ");
+    assert_eq!(env.event("job_failed")["error"]["kind"], "not_executable");
+    env.write("volume", "");
+    let args = ["-C", "volume", "run", "-q", "--log-optional", "--", "./arm"];
+    assert_eq!(env.run(&args).code, 126);
+}
+
+#[test]
 fn unusable_paths_exit_126_with_reason() {
     let env = TestEnv::new();
     std::os::unix::fs::symlink("loop", env.path("loop")).unwrap();
@@ -196,6 +214,26 @@ fn missing_loader_is_named() {
         "{}",
         output.stderr()
     );
+}
+
+#[test]
+fn variables_keep_their_order() {
+    let output = TestEnv::new().sh(
+        r#"env -i Z=1 A=2 PATH="$PATH" "$RUNLOG" run --no-capture --env M=3 -- env | grep -v RUNLOG"#,
+    );
+    let names: Vec<_> = output
+        .stdout()
+        .lines()
+        .map(|line| line[..1].to_owned())
+        .collect();
+    assert_eq!(names, ["Z", "A", "P", "M"]);
+}
+
+#[test]
+fn socket_activation_reaches_the_job() {
+    let script = r#"export LISTEN_FDS=1 LISTEN_PID=$$
+        exec "$RUNLOG" run -- sh -c 'test $LISTEN_PID = $$ && echo activated'"#;
+    assert_eq!(TestEnv::new().sh(script).stdout(), "activated\n");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod cpu_clock;
 pub(crate) mod discard;
+pub(crate) mod exec;
 pub(crate) mod file_ownership;
 pub(crate) mod fork;
 pub(crate) mod hook_slots;

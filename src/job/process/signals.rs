@@ -190,19 +190,19 @@ pub(crate) struct ChildSetup {
 
 impl ChildSetup {
     /// Makes the child start with the original signal mask, dispositions and closed descriptors,
-    /// and calls `claim` last.
+    /// and calls `last` at the end, which executes the program unless `Command` is to do that.
     pub(crate) fn apply(
         self,
         command: &mut Command,
-        claim: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+        mut last: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
     ) {
         let inherits = [
             self.inherits_stdin,
             self.inherits_output,
             self.inherits_output,
         ];
-        // SAFETY: between fork and exec, only async-signal-safe functions are called; `claim`
-        // works on atomics in mapped memory.
+        // SAFETY: between fork and exec, only async-signal-safe functions are called; `last`
+        // claims a step with atomics in mapped memory, and executes what was prepared.
         unsafe {
             command.pre_exec(move || {
                 for (fd, inherits) in (0..).zip(inherits) {
@@ -212,7 +212,7 @@ impl ChildSetup {
                 }
                 restore_open_file_limit()?;
                 inherited::restore_signals()?;
-                claim()
+                last()
             });
         }
     }

@@ -1,14 +1,14 @@
 //! The attempts of a job, from the first start to the end or to the last retry.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::append_terminal::close_policy;
-use super::child::{Child, ExitedChild, Timeout};
+use super::child::{Child, ExitedChild, Program, Timeout};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log};
 use super::recorder::{OnStarted, Recorder, Sampling, StartSync};
@@ -313,8 +313,8 @@ impl Supervisor<'_> {
                 .map_err(cannot_start)?;
             (running.child, running.is_recorded)
         } else {
-            let command = command(self.spec, &job.program);
-            match self.spawn(command, Passthrough::Apart, attempt) {
+            let program = program(self.spec, &job.program);
+            match self.spawn(program, Passthrough::Apart, attempt) {
                 Ok(child) => (child, false),
                 Err(SpawnError::Setup(e)) => return Err(cannot_start(e)),
                 Err(SpawnError::Command(e)) => {
@@ -362,12 +362,9 @@ fn cannot_start(e: io::Error) -> JobError {
     }
 }
 
-/// Returns the command with the validated file, under its original name.
-pub(crate) fn command(spec: &JobSpec, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    if let Some(name) = spec.argv.first() {
-        command.arg0(name);
-    }
+/// Returns the validated file with its original name and its arguments.
+pub(crate) fn program(spec: &JobSpec, file: &Path) -> Program {
+    let mut command = Command::new(spec.argv.first().unwrap_or(&OsString::new()));
     command.args(spec.argv.iter().skip(1));
     if let Some(dir) = &spec.chdir {
         command.current_dir(dir);
@@ -377,5 +374,8 @@ pub(crate) fn command(spec: &JobSpec, program: &Path) -> Command {
     } else {
         Stdio::inherit()
     });
-    command
+    Program {
+        command,
+        file: Some(file.to_owned()),
+    }
 }

@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::control::JobControl;
 use crate::job::capture::output_capture::Capture;
+use crate::job::process::exec::Exec;
 use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::process_handle::ProcessHandle;
 use crate::job::process::signals::ChildSetup;
@@ -26,6 +28,14 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The maximum number of failed checks of a dead child: its new parent may take a while to reap
 /// it.
 const MAX_WAIT_RETRIES: u32 = 50;
+
+/// The program of a child.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub command: Command,
+    /// The file to execute; `None` to search for it in `PATH`.
+    pub file: Option<PathBuf>,
+}
 
 /// The streams of the child.
 pub(crate) enum Streams {
@@ -107,12 +117,13 @@ impl Child {
     /// # Errors
     /// The command cannot be executed.
     pub(crate) fn spawn(
-        mut command: Command,
+        program: Program,
         streams: Streams,
         control: &JobControl,
         step: u32,
         stdin: ChildStdin,
     ) -> io::Result<Self> {
+        let Program { mut command, file } = program;
         let inherits_output = matches!(streams, Streams::Inherit);
         if let Streams::Given { stdout, stderr } = streams {
             command
@@ -125,17 +136,19 @@ impl Child {
             inherits_stdin: stdin == ChildStdin::Inherit,
             inherits_output,
         };
-        setup.apply(&mut command, move || {
-            // The process has only one thread here, so this is the child's pid.
-            let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
-            if page.claim(step, pid) {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::ECANCELED))
-            }
+        let exec = file.map(|file| Exec::new(&command, &file, control.front_pid()));
+        let spawned = exec.transpose().and_then(|mut exec| {
+            setup.apply(&mut command, move || {
+                // The process has only one thread here, so this is the child's pid.
+                let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+                if !page.claim(step, pid) {
+                    return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                exec.as_mut().map_or(Ok(()), |exec| Err(exec.execute(pid)))
+            });
+            // The end is awaited with `waitid`, which also returns the resource usage.
+            command.spawn()
         });
-        // The end is awaited with `waitid`, which also returns the resource usage.
-        let spawned = command.spawn();
         match (spawned, page.claimed()) {
             (Ok(_), Some(claim)) => Ok(Self { claim }),
             (Ok(child), None) => Ok(Self {

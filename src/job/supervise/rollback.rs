@@ -2,7 +2,7 @@
 
 use super::append_terminal::close_policy;
 use super::child;
-use super::child::Timeout;
+use super::child::{Program, Timeout};
 use super::job_events::JobEvents;
 use super::supervisor::{SpawnError, Supervisor};
 use crate::job::capture::stream::Passthrough;
@@ -87,6 +87,10 @@ fn execute(supervisor: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Cla
     if let Some(dir) = &supervisor.spec.chdir {
         command.current_dir(dir);
     }
+    let program = Program {
+        command,
+        file: None,
+    };
     let failed = |e: std::io::Error| JobEnded {
         error: Some(JobError {
             kind: ErrorKind::NotExecutable,
@@ -97,7 +101,7 @@ fn execute(supervisor: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Cla
     let child = match supervisor.resume(ROLLBACK_STEP, Passthrough::ToStderr) {
         Ok(Some(child)) => Ok(child),
         Ok(None) => supervisor
-            .spawn(command, Passthrough::ToStderr, ROLLBACK_STEP)
+            .spawn(program, Passthrough::ToStderr, ROLLBACK_STEP)
             .map_err(SpawnError::into_io),
         Err(e) => Err(e),
     };

@@ -5,13 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::child::{Child, ChildStdin, EndCause, ExitedChild, Streams, Timeout};
+use super::child::{Child, ChildStdin, EndCause, ExitedChild, Program, Streams, Timeout};
 use super::control::JobControl;
 use super::outcome::{JobEnd, describe, record_oom_kills};
 use super::supervisor_env::{SupervisorEnv, begin_snapshot};
@@ -156,18 +155,18 @@ impl Supervisor<'_> {
         begin_snapshot(&self.probe, &self.control)
     }
 
-    /// Spawns a command whose output goes to the same places as the job's.
+    /// Spawns a program whose output goes to the same places as the job's.
     ///
     /// # Errors
     /// The system has no more resources, or the command cannot be executed.
     pub(crate) fn spawn(
         &mut self,
-        mut command: Command,
+        mut program: Program,
         pass_on: Passthrough,
         step: u32,
     ) -> Result<Child, SpawnError> {
         self.control.ensure_group()?;
-        command.envs(self.job_env());
+        program.command.envs(self.job_env());
         let pass_on = self.pass_on(pass_on);
         let streams = if self.spec.reads_output() {
             match self.capture(pass_on) {
@@ -189,7 +188,7 @@ impl Supervisor<'_> {
         } else {
             ChildStdin::Inherit
         };
-        let child = Child::spawn(command, streams, &self.control, step, stdin);
+        let child = Child::spawn(program, streams, &self.control, step, stdin);
         if child.is_err() {
             self.drain();
         } else if self.control.page.has_shutdown_request()
