@@ -4,7 +4,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::env::{TestEnv, pid_of};
-use crate::support::process::supervisors;
+use crate::support::process::{Background, supervisors};
 
 /// Runs a script that fails with these options, and returns the ends of its attempts.
 fn attempts(env: &TestEnv, options: &[&str], script: &str) -> Vec<Value> {
@@ -106,6 +106,86 @@ fn retry_flags_without_retries_are_refused() {
     assert_eq!(env.run(&["run", "--retry-delay=0", "true"]).code, 2);
     set("[run]\nretries = 1\n");
     env.ok(&["run", "--retry-on=75", "true"]);
+}
+
+/// Checks the end of a job that exited with 3 once, before SIGTERM canceled its next attempt.
+fn assert_canceled(env: &TestEnv, job: Background) {
+    job.signal(Signal::TERM);
+    assert_eq!(job.end().code, 1015);
+    let run = env.only_run();
+    let failed = env.events_of_type(&run, "job_failed").pop().unwrap();
+    assert_eq!(failed["error"]["kind"], "canceled", "{failed}");
+    assert_eq!(
+        (&failed["exit_code"], &failed["attempt"]),
+        (&3.into(), &1.into())
+    );
+    assert!(
+        failed["duration_ms"].is_u64() && failed.get("retry_in_ms").is_none(),
+        "{failed}"
+    );
+    assert_eq!(failed["output"]["stdout_bytes"], 3);
+    assert_eq!(failed["signals"][0]["signal"], "SIGTERM");
+    let pid = std::process::id();
+    assert_eq!(failed["signals"][0]["sender"]["pid"], pid);
+    let because = env.status(&run)["because"].to_string();
+    let sender = format!("it was sent SIGTERM by process {pid}");
+    assert!(because.contains(&sender), "{because}");
+    env.ok(&["replay", "--verify", &run]);
+}
+
+#[test]
+fn canceled_retry_keeps_last_attempt_and_names_sender() {
+    let options = ["run", "--retries=3", "--retry-delay=1h", "--", "sh", "-c"];
+    let args = [&options[..], &["echo hi; exit 3"]].concat();
+    let env = TestEnv::new();
+    let job = env.spawn(&args);
+    env.wait_for("job_failed");
+    assert_canceled(&env, job);
+    let env = TestEnv::new();
+    let job = env.spawn(&args);
+    env.wait_for("job_failed");
+    for pid in supervisors(job.pid()) {
+        kill_process(pid_of(i64::from(pid)), Signal::KILL).unwrap();
+    }
+    env.wait_for("supervisor_replaced");
+    assert_canceled(&env, job);
+}
+
+#[test]
+fn retry_of_command_that_is_gone_fails_like_it() {
+    for (change, code, kind, message) in [
+        ("rm", 127, "not_found", "No such file or directory"),
+        ("chmod -x", 126, "not_executable", "Permission denied"),
+    ] {
+        let env = TestEnv::new();
+        env.executable(
+            "job",
+            &format!("#!/bin/sh\necho hi; {change} \"$0\"; exit 3\n"),
+        );
+        let options = [
+            "run",
+            "--retries=2",
+            "--retry-delay=0",
+            "--rollback=echo undone",
+        ];
+        let output = env.run(&[&options[..], &["--", "./job"]].concat());
+        assert_eq!(output.code, code);
+        let stderr = output.stderr();
+        assert!(
+            stderr.contains(&format!("error: cannot execute ./job: {message}")),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("\nhint: ") && stderr.contains("undone"),
+            "{stderr}"
+        );
+        let run = env.only_run();
+        let failed = env.events_of_type(&run, "job_failed").pop().unwrap();
+        assert_eq!(failed["error"]["kind"], kind);
+        assert_eq!(failed["attempt"], 1);
+        assert_eq!(failed["output"]["stdout_bytes"], 3);
+        assert!(failed.get("exit_code").is_none(), "{failed}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::append_terminal::close_policy;
 use super::child::{Child, ExitedChild, Program, Timeout};
 use super::job_events::{JobEvents, millis};
-use super::outcome::{JobEnd, Outcome, canceled, end_from_log};
+use super::outcome::{JobEnd, Outcome, canceled, end_from_log, failed_from_log};
 use super::recorder::{OnStarted, Recorder, Sampling, StartSync};
 use super::rollback;
 use super::spawn_error::spawn_error;
@@ -52,7 +52,7 @@ struct RunningAttempt {
 impl Supervisor<'_> {
     /// Runs a job from its first attempt on.
     pub(super) fn start_job(&mut self, job: Job, on_started: OnStarted) -> Outcome {
-        self.attempts(job, 1, None, on_started)
+        self.attempts(job, JobEnded::default(), None, on_started)
     }
 
     /// Continues a job that is already in the log.
@@ -69,7 +69,7 @@ impl Supervisor<'_> {
             return self.resume_end(&job.events, known, claimed);
         }
         let Some(claim) = claimed else {
-            return self.attempts(job, 1, None, on_started);
+            return self.attempts(job, JobEnded::default(), None, on_started);
         };
         let recorded = known.attempt == Some(claim.step);
         let ended =
@@ -79,11 +79,16 @@ impl Supervisor<'_> {
                 child: Child { claim },
                 is_recorded: recorded,
             };
-            return self.attempts(job, claim.step, Some(running), on_started);
+            let earlier = JobEnded {
+                attempt: claim.step - 1,
+                ..JobEnded::default()
+            };
+            return self.attempts(job, earlier, Some(running), on_started);
         }
         // The attempt was to be retried.
         self.control.acknowledge(claim);
-        self.attempts(job, claim.step + 1, None, on_started)
+        let failed = failed_from_log(known, claim.step);
+        self.attempts(job, failed, None, on_started)
     }
 
     /// Continues after the last event of the job.
@@ -97,7 +102,9 @@ impl Supervisor<'_> {
         if let Some(claim) = claimed.filter(|claim| claim.step != ROLLBACK_STEP) {
             self.control.acknowledge(claim);
         }
-        let has_started = claimed.is_some() && !matches!(end, JobEnd::NotStarted(_));
+        // A later attempt may not have started.
+        let has_started =
+            claimed.is_some() && (known.attempt.is_some() || !matches!(end, JobEnd::NotStarted(_)));
         let due = known.error.is_some() && has_started;
         let rollback = known.rollback.as_ref().filter(|r| due && !r.ended);
         let unfinished =
@@ -119,23 +126,24 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Runs the attempts after the one that ended like `earlier`; attempt 0 stands for none.
     fn attempts(
         &mut self,
         mut job: Job,
-        first: u32,
+        mut earlier: JobEnded,
         mut running: Option<RunningAttempt>,
         on_started: OnStarted,
     ) -> Outcome {
         let mut on_started = Some(on_started);
-        let mut attempt = first;
-        let mut last_end = None;
+        let mut has_waited = false;
         loop {
+            let attempt = earlier.attempt + 1;
             if running.is_none() {
-                if let Some(signal) = self.pause(attempt - 1) {
-                    let last = self.canceled_start(attempt - 1, signal);
+                if let Some(signal) = self.pause(earlier.attempt) {
+                    let last = self.canceled_start(earlier, signal);
                     return self.conclude(&job.events, last);
                 }
-                if last_end.is_some() {
+                if has_waited {
                     job.events.before = self.snapshot();
                 }
             }
@@ -143,7 +151,7 @@ impl Supervisor<'_> {
             let (ended, after) = match self.attempt(&job, attempt, running.take(), started) {
                 Ok(ran) => ran,
                 Err(error) => {
-                    let last = self.not_started(attempt, error, last_end);
+                    let last = self.not_started(earlier, error);
                     return self.conclude(&job.events, last);
                 }
             };
@@ -166,15 +174,16 @@ impl Supervisor<'_> {
             event.retry_in_ms = Some(millis(delay));
             self.retry_later(&job.events, &event, &after);
             self.control.acknowledge(ended.claim);
-            attempt += 1;
-            last_end = Some(end);
+            earlier = event;
+            has_waited = true;
         }
     }
 
-    /// Returns the end of a job whose attempt after this one a signal canceled. 0 stands for none.
-    fn canceled_start(&self, attempt: u32, signal: i32) -> LastAttempt {
-        let event = canceled(attempt, signal);
-        let never_started = event.error.clone().filter(|_| attempt == 0);
+    /// Returns the end of a job whose next attempt a signal canceled.
+    fn canceled_start(&self, earlier: JobEnded, signal: i32) -> LastAttempt {
+        let signals = self.control.page.signals.list(earlier.attempt);
+        let event = canceled(earlier, signal, &signals);
+        let never_started = event.error.clone().filter(|_| event.attempt == 0);
         LastAttempt {
             end: never_started.map_or(JobEnd::Canceled(signal), JobEnd::NotStarted),
             event,
@@ -183,17 +192,14 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Returns the end of a job with an attempt that could not be started or awaited, after an
-    /// earlier one that ended like `earlier`.
-    fn not_started(&self, attempt: u32, error: JobError, earlier: Option<JobEnd>) -> LastAttempt {
-        if earlier.is_some() {
-            // The caller gets the end of the attempt that did run.
-            (self.on_warning)(&format!("attempt {attempt}: {}", error.message));
-        }
+    /// Returns the end of a job whose next attempt could not be started or awaited.
+    fn not_started(&self, earlier: JobEnded, error: JobError) -> LastAttempt {
         LastAttempt {
-            end: earlier.unwrap_or_else(|| JobEnd::NotStarted(error.clone())),
+            end: JobEnd::NotStarted(error.clone()),
             event: JobEnded {
+                attempt: earlier.attempt,
                 error: Some(error),
+                output: earlier.output,
                 ..JobEnded::default()
             },
             after: self.snapshot(),
@@ -209,7 +215,7 @@ impl Supervisor<'_> {
             after,
             claim,
         } = last;
-        let has_started = !matches!(end, JobEnd::NotStarted(_));
+        let has_started = event.attempt > 0;
         let rollback = self
             .spec
             .rollback

@@ -172,7 +172,7 @@ impl JobControl {
             let live = self.page.live();
             let forwarded = live.is_some_and(|claim| self.forwarder.forward(claim, &arrived));
             if !forwarded && END_SIGNALS.contains(&arrived.signal) {
-                self.page.request_shutdown(arrived.signal);
+                self.forwarder.request_shutdown(&arrived);
             }
         }
         if self.front_is_stopped && telemetry::has_pending(self.front_pid(), &END_SIGNALS) {

@@ -153,16 +153,18 @@ impl Forwarder {
             signal,
             libc::SIGCONT | libc::SIGWINCH | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
         ) {
-            let passed = PassedSignal {
-                signal,
-                from_kernel: arrived.from_kernel,
-                pid: arrived.pid,
-                uid: arrived.uid,
-                at_micros: Timestamp::now().as_microsecond(),
-            };
-            self.page.signals.record(claim.step, passed);
+            self.page.signals.record(claim.step, passed(arrived));
         }
         self.page.live() == Some(claim)
+    }
+
+    /// Records a signal that asks runlog to end while no process of the job is running, together
+    /// with those of the last step.
+    pub(crate) fn request_shutdown(&self, arrived: &ReceivedSignal) {
+        if let Some(claim) = self.page.claimed() {
+            self.page.signals.record(claim.step, passed(arrived));
+        }
+        self.page.request_shutdown(arrived.signal);
     }
 
     /// Sends a signal to the job's group, or at a terminal to the job and its descendants.
@@ -306,6 +308,17 @@ fn hidden(pid: u32) -> LiveProcess {
         session: session_of(pid).unwrap_or(0),
         start_ticks: 0,
         name: String::new(),
+    }
+}
+
+/// Returns the record of a signal that arrives now.
+fn passed(arrived: &ReceivedSignal) -> PassedSignal {
+    PassedSignal {
+        signal: arrived.signal,
+        from_kernel: arrived.from_kernel,
+        pid: arrived.pid,
+        uid: arrived.uid,
+        at_micros: Timestamp::now().as_microsecond(),
     }
 }
 

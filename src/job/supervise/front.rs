@@ -248,7 +248,7 @@ impl Front {
     /// [`Front::forward_early`].
     fn request_shutdown(&mut self, arrived: ReceivedSignal) {
         if END_SIGNALS.contains(&arrived.signal) {
-            self.page.request_shutdown(arrived.signal);
+            self.forwarder.request_shutdown(&arrived);
             self.shutdown = Some(arrived);
             self.link.wake();
         }

@@ -26,7 +26,7 @@ pub enum JobEnd {
     TimedOut,
     /// It exited with code 0, but outside of the limits for its duration.
     Rejected(JobError),
-    /// It never started.
+    /// It never started, or its last attempt did not.
     NotStarted(JobError),
     /// A signal arrived between two attempts, or killed the front of a job that then exited with
     /// 0.
@@ -134,6 +134,12 @@ fn forwarded(passed: &PassedSignal) -> ForwardedSignal {
 /// Returns the end of a job whose terminal event is already in the log.
 pub(crate) fn end_from_log(job: &JobState) -> JobEnd {
     let kind = job.error.as_ref().map(|error| error.kind);
+    let stopped = job.stop_request.as_ref();
+    if kind == Some(ErrorKind::Canceled)
+        && let Some(signal) = stopped.and_then(|stop| signal_number(&stop.signal))
+    {
+        return JobEnd::Canceled(signal);
+    }
     let signal = job.signal.as_deref().and_then(signal_number);
     match (kind, job.exit_code, signal, &job.error) {
         (Some(ErrorKind::Timeout), ..) => JobEnd::TimedOut,
@@ -155,17 +161,32 @@ fn seconds(d: Duration) -> String {
     format!("{} s", d.as_secs_f64())
 }
 
-pub(crate) fn canceled(attempt: u32, signal: i32) -> JobEnded {
+/// Returns the end of an attempt that failed and was to be retried.
+pub(crate) fn failed_from_log(job: &JobState, attempt: u32) -> JobEnded {
     JobEnded {
         attempt,
+        exit_code: job.exit_code,
+        signal: job.signal.clone(),
+        duration_ms: job.duration_ms,
+        output: job.output.clone(),
+        ..JobEnded::default()
+    }
+}
+
+/// Returns the end of a job whose attempt after `earlier` a signal canceled. `signals` are those
+/// that arrived since the start of the earlier one.
+pub(crate) fn canceled(earlier: JobEnded, signal: i32, signals: &[PassedSignal]) -> JobEnded {
+    JobEnded {
         error: Some(JobError {
             kind: ErrorKind::Canceled,
             message: format!(
                 "{} arrived before attempt {}",
                 signal_name(signal),
-                attempt + 1
+                earlier.attempt + 1
             ),
         }),
-        ..JobEnded::default()
+        signals: signals.iter().map(forwarded).collect(),
+        retry_in_ms: None,
+        ..earlier
     }
 }
