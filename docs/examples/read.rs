@@ -69,6 +69,8 @@ fn show(dir: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
                 fail(&damage.to_string(), 5);
                 sound = false;
             }
+            // The fold contains their state.
+            Item::Dropped(_) => {}
         }
     }
     let state = fold.state;
