@@ -61,6 +61,7 @@ pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
+pub use stat::proc_has_own_pids;
 pub use status::{has_default_action, has_pending, is_stopped};
 pub use table::CpuClock;
 pub use tree::descendants;

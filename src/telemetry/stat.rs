@@ -2,7 +2,9 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::{fs, io};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::OnceLock;
+use std::{fs, io, process};
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, open, openat};
 
@@ -13,6 +15,16 @@ const LIST_BYTES: usize = 32 << 10;
 /// Longer than a line of `/proc/<pid>/stat`: 52 numbers and a short name.
 const MAX_STAT_BYTES: usize = 2048;
 
+/// Returns whether `/proc` has the pids of this process. In a new pid namespace without its own
+/// `/proc` (`unshare --pid`), the same numbers there stand for other processes.
+pub fn proc_has_own_pids() -> bool {
+    static HAS_OWN_PIDS: OnceLock<bool> = OnceLock::new();
+    *HAS_OWN_PIDS.get_or_init(|| {
+        let own = fs::read_link("/proc/self").ok();
+        own.and_then(|pid| parse_number(pid.as_os_str().as_bytes())) == Some(process::id())
+    })
+}
+
 /// `/proc`, held open.
 #[derive(Debug)]
 pub(super) struct ProcDir(OwnedFd);
@@ -21,8 +33,11 @@ impl ProcDir {
     /// Opens `/proc`.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// It cannot be opened, or has other pids.
     pub(super) fn open() -> io::Result<Self> {
+        if !proc_has_own_pids() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(open("/proc", flags, Mode::empty())?))
     }
@@ -83,6 +98,9 @@ impl Stat {
     /// Reads the process `pid`, dead or alive; `None` if it does not exist or is hidden from
     /// runlog.
     pub(super) fn read(pid: u32) -> Option<Self> {
+        if !proc_has_own_pids() {
+            return None;
+        }
         read_stat(CWD, &format!("/proc/{pid}/stat"))
     }
 

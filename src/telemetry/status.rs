@@ -2,9 +2,14 @@
 
 use std::fs;
 
+use super::stat::proc_has_own_pids;
+
 /// Reads the status of a process (`proc_pid_status(5)`); empty if it has ended or is hidden from
 /// runlog.
 fn read(pid: u32) -> String {
+    if !proc_has_own_pids() {
+        return String::new();
+    }
     fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }
 

@@ -79,3 +79,22 @@ fn hidden_job_may_be_running() {
         output.stderr()
     );
 }
+
+#[test]
+fn pids_of_other_namespace_are_not_read() {
+    let env = TestEnv::new();
+    // Without its own `/proc`, 1 is the pid of the front and that of the init outside.
+    let run = ["-pf", env!("CARGO_BIN_EXE_runlog"), "run", "-q", "true"];
+    let output = finish(env.program("unshare").args(run));
+    if output.stderr().starts_with("unshare") {
+        eprintln!(
+            "skipped: no namespace can be made here: {}",
+            output.stderr()
+        );
+        return;
+    }
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    let submitted = env.event("job_submitted");
+    assert_eq!(submitted["front"]["pid"], 1);
+    assert!(submitted["front"]["start_ticks"].is_null(), "{submitted}");
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::syscall::check;
 use crate::log::format::payload::Cost;
+use crate::telemetry;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,9 @@ pub(crate) fn reap_others(keep: impl Fn(u32) -> bool) {
 /// Lists the children of the first thread, which starts processes and adopts orphans; `None` if
 /// the kernel does not list them (`CONFIG_PROC_CHILDREN`).
 fn children() -> Option<Vec<u32>> {
+    if !telemetry::proc_has_own_pids() {
+        return None;
+    }
     let pid = std::process::id();
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     let pids = list.split_ascii_whitespace();
