@@ -256,8 +256,8 @@ fn job_blocked_on_slow_reader_is_not_cut_off() {
 #[test]
 fn index_covers_output_waiting_for_slow_reader() {
     let env = TestEnv::new();
-    // One write of more than the reader's pipe holds. The job continues.
-    let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
+    // One write of more than the reader's pipe holds, even if it is enlarged.
+    let script = "dd if=/dev/zero bs=3000000 count=1 status=none; read _";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
     wait_until("the pipe is full", || {
         let (waiting, room) = job.unread();

@@ -216,7 +216,9 @@ fn leftover_process_keeps_its_pseudo_terminal() {
 #[test]
 fn output_of_retry_follows_that_of_attempt_before() {
     let env = TestEnv::new();
-    let job = "if mkdir first 2>/dev/null; then head -c 200000 /dev/zero | tr '\\0' a; exit 1; fi; \
+    // One write fills the pipe, which then is large enough for the rest.
+    let job = "if mkdir first 2>/dev/null; then head -c 200000 /dev/zero | tr '\\0' a >a; \
+               dd if=a bs=200000 count=1 status=none; exit 1; fi; \
                head -c 20000 /dev/zero | tr '\\0' b";
     env.executable("job", format!("#!/bin/sh\n{job}\n"));
     // The reader starts when the second attempt has ended.
@@ -238,7 +240,7 @@ fn killed_supervisor_names_output_of_all_attempts_that_was_not_passed_on() {
     let env = TestEnv::new();
     // More than the pipe to the reader holds, but not more than that and the job's pipe hold.
     let job = "echo >>starts; case $(wc -l <starts) in \
-               1) head -c 1100000 /dev/zero | tr '\\0' a; exit 1;; 2) echo b; exit 1;; esac; \
+               1) dd if=/dev/zero bs=1100000 count=1 status=none; exit 1;; 2) echo b; exit 1;; esac; \
                until [ -e go ]; do sleep 0.01; done";
     env.executable("job", format!("#!/bin/sh\n{job}\n"));
     let script = "\"$RUNLOG\" run --run it --retries 2 --retry-delay 0 -- ./job | \

@@ -79,6 +79,11 @@ impl Pump {
         let stream = Arc::clone(&self.stream);
         let received = self.recv(buf);
         let n = received.len();
+        if n >= FULL_PIPE_BYTES && !self.is_enlarged {
+            // Its reader may delay what follows.
+            self.is_enlarged = true;
+            self.enlarge();
+        }
         let status = std::mem::take(&mut self.status);
         let next = match received {
             ReadOutcome::Bytes(bytes) => self.write_through(&bytes),
@@ -102,10 +107,6 @@ impl Pump {
         if next == Delivery::ReaderGone {
             self.close_stream();
             return PumpState::End;
-        }
-        if n >= FULL_PIPE_BYTES && !self.is_enlarged {
-            self.is_enlarged = true;
-            self.enlarge();
         }
         if n < SPLICE_THRESHOLD_BYTES {
             return PumpState::Wait;
