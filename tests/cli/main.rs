@@ -67,6 +67,7 @@ mod run_defaults;
 mod run_exit_codes;
 mod run_guards;
 mod run_hooks;
+mod run_ignored_signals;
 mod run_limits;
 mod run_lock;
 mod run_log_optional;

@@ -123,7 +123,7 @@ fn signal_before_retry_starts_is_not_lost() {
 }
 
 #[test]
-fn nohup_blocks_hangup() {
+fn job_under_nohup_ignores_hangup() {
     let env = TestEnv::new();
     let runlog = env!("CARGO_BIN_EXE_runlog");
     let mut command = env.program("nohup");
@@ -132,7 +132,7 @@ fn nohup_blocks_hangup() {
     env.wait_for("job_started");
     job.signal(Signal::HUP);
     job.signal(Signal::USR1);
-    // The later signal arrived, so the earlier one was not forwarded.
+    // The later signal arrived, so the job has ignored the earlier one.
     assert_eq!(job.wait().code, 138);
     assert_eq!(env.event("job_failed")["signal"], "SIGUSR1");
 }

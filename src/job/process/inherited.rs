@@ -77,7 +77,7 @@ fn is_ignored(signal: i32) -> io::Result<bool> {
 }
 
 /// Returns whether the signal was ignored when the process started.
-pub(super) fn was_ignored(signal: i32) -> bool {
+pub(crate) fn was_ignored(signal: i32) -> bool {
     IGNORED.load(Ordering::Relaxed) & bit(signal) != 0
 }
 

@@ -27,7 +27,7 @@ impl Interrupts {
     /// # Errors
     /// A system call fails.
     pub fn block_signals() -> io::Result<Self> {
-        SignalFd::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
+        SignalFd::block_unless_ignored(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
     }
 
     /// Blocks the signals for a command that has changed the terminal: it must restore the
@@ -36,7 +36,7 @@ impl Interrupts {
     /// # Errors
     /// A system call fails.
     pub fn block_terminal_stops() -> io::Result<Self> {
-        SignalFd::block_these(&[
+        SignalFd::block_unless_ignored(&[
             libc::SIGINT,
             libc::SIGTERM,
             libc::SIGHUP,

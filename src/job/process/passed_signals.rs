@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::monotonic_clock::monotonic_ns;
-use super::signals::END_SIGNALS;
+use super::signals::{END_SIGNALS, asks_to_end};
 use super::wait_status::WaitStatus;
 
 /// The maximum number of signals to record individually.
@@ -24,7 +24,9 @@ pub(crate) struct PassedSignals {
     slots: [SignalSlot; MAX_SIGNALS],
     /// Whether a signal other than SIGINT asked for the end.
     asked_to_end: AtomicBool,
-    /// The time of the last SIGINT on the monotonic clock, in nanoseconds; 0 if there was none.
+    /// The last signal that a job often survives: SIGINT, or one that the caller has ignored.
+    interrupt: AtomicU32,
+    /// The time of that signal on the monotonic clock, in nanoseconds; 0 if there was none.
     interrupted_at: AtomicU64,
 }
 
@@ -60,10 +62,11 @@ impl PassedSignals {
             self.step.store(step, Ordering::Release);
         }
         let signal = passed.signal;
-        if signal == libc::SIGINT {
-            self.interrupted_at.store(monotonic_ns(), Ordering::Release);
-        } else if END_SIGNALS.contains(&signal) {
+        if signal != libc::SIGINT && asks_to_end(signal) {
             self.asked_to_end.store(true, Ordering::Release);
+        } else if END_SIGNALS.contains(&signal) {
+            self.interrupt.store(signal as u32, Ordering::Relaxed);
+            self.interrupted_at.store(monotonic_ns(), Ordering::Release);
         }
         let is_recorded = || self.list(step).iter().any(|other| other.signal == signal);
         let places = if END_SIGNALS.contains(&signal) && !is_recorded() {
@@ -103,18 +106,17 @@ impl PassedSignals {
 
     /// Returns whether a signal that was passed on is the reason why a step ended just now.
     ///
-    /// A job may survive an interrupt (SIGINT) and fail later for another reason. The other
-    /// signals are meant to end the whole job.
+    /// A job may survive an interrupt and fail later for another reason. The other signals are
+    /// meant to end the whole job.
     pub(crate) fn have_ended(&self, step: u32, status: WaitStatus) -> bool {
         if self.step.load(Ordering::Acquire) != step {
             return false;
         }
         let interrupted_at = self.interrupted_at.load(Ordering::Acquire);
         let since_interrupt = monotonic_ns().saturating_sub(interrupted_at);
-        let is_interrupt = matches!(
-            status,
-            WaitStatus::Signaled(libc::SIGINT) | WaitStatus::Exited(130)
-        );
+        let interrupt = self.interrupt.load(Ordering::Relaxed) as i32;
+        let is_interrupt = status == WaitStatus::Signaled(interrupt)
+            || status == WaitStatus::Exited(128 + interrupt);
         self.asked_to_end.load(Ordering::Acquire)
             || interrupted_at != 0
                 && (is_interrupt || Duration::from_nanos(since_interrupt) <= INTERRUPT_GRACE)

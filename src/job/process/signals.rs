@@ -14,6 +14,12 @@ use super::syscall::check;
 /// The signals that ask a process to end.
 pub(crate) const END_SIGNALS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
+/// Returns whether a signal asks runlog to end. One that the caller has ignored (nohup) does not:
+/// it only reaches the job, which may handle it.
+pub(crate) fn asks_to_end(signal: i32) -> bool {
+    END_SIGNALS.contains(&signal) && !inherited::was_ignored(signal)
+}
+
 /// Turns exceeding the file size limit into an error of the write, instead of the end of the
 /// process.
 pub fn ignore_file_size_signal() {
@@ -64,7 +70,9 @@ fn can_be_forwarded(signal: i32) -> bool {
 
 impl SignalFd {
     /// Blocks every signal that can be passed on, in this thread and all threads that it starts,
-    /// and reads them and SIGCHLD from a descriptor. Ignored signals (nohup) remain ignored.
+    /// and reads them and SIGCHLD from a descriptor. Signals that the caller has ignored (nohup)
+    /// are read too, because the job may handle them: Linux keeps an ignored signal while it is
+    /// blocked.
     ///
     /// # Errors
     /// The system has no more descriptors.
@@ -84,17 +92,25 @@ impl SignalFd {
         Self::block_these(&[libc::SIGCHLD])
     }
 
-    pub(super) fn block_these(signals: &[i32]) -> io::Result<Self> {
+    /// Blocks and reads these signals, unless the caller has ignored them.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub(super) fn block_unless_ignored(signals: &[i32]) -> io::Result<Self> {
+        let mut signals = signals.to_vec();
+        signals.retain(|signal| !inherited::was_ignored(*signal));
+        Self::block_these(&signals)
+    }
+
+    fn block_these(signals: &[i32]) -> io::Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         let mut original = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initializes the set that the other calls use.
         unsafe {
             check(libc::sigemptyset(set.as_mut_ptr()))?;
             for &signal in signals {
-                if !inherited::was_ignored(signal) {
-                    // Signals that libc reserves are rejected.
-                    libc::sigaddset(set.as_mut_ptr(), signal);
-                }
+                // Signals that libc reserves are rejected.
+                libc::sigaddset(set.as_mut_ptr(), signal);
             }
             let failed =
                 libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), original.as_mut_ptr());

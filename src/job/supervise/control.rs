@@ -15,7 +15,7 @@ use crate::job::process::fork;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::process_group::group_of;
 use crate::job::process::signals;
-use crate::job::process::signals::{END_SIGNALS, SignalFd};
+use crate::job::process::signals::{END_SIGNALS, SignalFd, asks_to_end};
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
@@ -171,11 +171,11 @@ impl JobControl {
             }
             let live = self.page.live();
             let forwarded = live.is_some_and(|claim| self.forwarder.forward(claim, &arrived));
-            if !forwarded && END_SIGNALS.contains(&arrived.signal) {
+            if !forwarded && asks_to_end(arrived.signal) {
                 self.forwarder.request_shutdown(&arrived);
             }
         }
-        if self.front_is_stopped && telemetry::has_pending(self.front_pid(), &END_SIGNALS) {
+        if self.front_is_stopped && self.front_is_asked_to_end() {
             self.continue_front();
         }
         if self.front_is_stopped && self.is_orphaned() {
@@ -199,6 +199,13 @@ impl JobControl {
                 self.lose_front();
             }
         }
+    }
+
+    /// Returns whether the front has a signal that it does not read while it is stopped.
+    fn front_is_asked_to_end(&self) -> bool {
+        let mut signals = END_SIGNALS.to_vec();
+        signals.retain(|signal| asks_to_end(*signal));
+        telemetry::has_pending(self.front_pid(), &signals)
     }
 
     fn lose_front(&mut self) {

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use rustix::process::{getpgrp, getpid, getsid};
 
 use crate::job::process::fork;
+use crate::job::process::inherited::was_ignored;
 use crate::job::process::job_tree::{daemons, nested_runs};
 use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::process_group::{group_of, session_of};
 use crate::job::process::signals;
-use crate::job::process::signals::ReceivedSignal;
+use crate::job::process::signals::{ReceivedSignal, asks_to_end};
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::telemetry;
 use crate::telemetry::LiveProcess;
@@ -123,12 +124,18 @@ impl Forwarder {
             libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
                 // The terminal has signaled no other process, because the job depends on the
                 // leader.
-                self.end_all(signal);
+                if asks_to_end(signal) {
+                    self.end_all(signal);
+                } else {
+                    self.deliver(claim, signal);
+                }
             }
             // The processes in the foreground have received it.
             libc::SIGWINCH if arrived.from_kernel => {}
             _ if arrived.from_kernel && terminal && TERMINAL_SIGNALS.contains(&signal) => {
-                self.send_to_departed(signal);
+                if !was_ignored(signal) {
+                    self.send_to_departed(signal);
+                }
             }
             _ => self.deliver(claim, signal),
         }
@@ -146,7 +153,7 @@ impl Forwarder {
     /// finds the record.
     fn record(&self, claim: Claim, arrived: &ReceivedSignal) -> bool {
         let signal = arrived.signal;
-        if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
+        if signal != libc::SIGQUIT && asks_to_end(signal) {
             self.page.request_end(claim.step);
         }
         if !matches!(
@@ -185,7 +192,10 @@ impl Forwarder {
         };
         send(signal);
         // A stopped job would not receive it. A running one must not get an additional signal.
-        if signal == libc::SIGTERM && telemetry::is_stopped(claim.pid) != Some(false) {
+        if signal == libc::SIGTERM
+            && asks_to_end(signal)
+            && telemetry::is_stopped(claim.pid) != Some(false)
+        {
             send(libc::SIGCONT);
         }
     }

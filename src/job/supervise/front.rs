@@ -20,7 +20,7 @@ use crate::job::capture::splice_pipe::SplicePipe;
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::{Readiness, wait_readable};
-use crate::job::process::signals::{END_SIGNALS, ReceivedSignal, SignalFd};
+use crate::job::process::signals::{ReceivedSignal, SignalFd, asks_to_end};
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
@@ -247,7 +247,7 @@ impl Front {
     /// Asks the supervisor to end. It may be too late to cancel an attempt; see
     /// [`Front::forward_early`].
     fn request_shutdown(&mut self, arrived: ReceivedSignal) {
-        if END_SIGNALS.contains(&arrived.signal) {
+        if asks_to_end(arrived.signal) {
             self.forwarder.request_shutdown(&arrived);
             self.shutdown = Some(arrived);
             self.link.wake();

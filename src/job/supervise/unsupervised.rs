@@ -13,7 +13,7 @@ use crate::job::capture::stream::{PIPE_BYTES, Passthrough};
 use crate::job::process::poll::{is_writable, wait_for_either};
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
-use crate::job::process::signals::{END_SIGNALS, SignalFd};
+use crate::job::process::signals::{SignalFd, asks_to_end};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
@@ -66,7 +66,7 @@ pub(crate) fn await_end(
         let writable: Vec<_> = streams.iter().filter_map(Stream::write_end).collect();
         wait_for_either(&readable, &writable, Some(POLL_INTERVAL));
         while let Some(arrived) = signals.next() {
-            is_asked_to_end |= END_SIGNALS.contains(&arrived.signal);
+            is_asked_to_end |= asks_to_end(arrived.signal);
             if arrived.signal != libc::SIGCHLD {
                 forwarder.forward(claim, &arrived);
             }
