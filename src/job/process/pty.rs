@@ -94,6 +94,18 @@ pub(crate) fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Returns the device number of a terminal, which is that of the real terminal for `/dev/tty`.
+///
+/// # Errors
+/// The descriptor is not a terminal.
+pub(super) fn terminal_number(terminal: impl AsFd) -> io::Result<u32> {
+    let mut number: libc::c_uint = 0;
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes one integer.
+    check(unsafe { libc::ioctl(fd, libc::TIOCGDEV, &raw mut number) })?;
+    Ok(number)
+}
+
 /// Returns the number of a master's slave, which is its minor device number and its name.
 ///
 /// # Errors

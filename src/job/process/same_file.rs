@@ -4,6 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
+use super::pty;
+
 /// `KCMP_FILE` of `kcmp(2)`: whether two descriptors refer to the same open file.
 const KCMP_FILE: libc::c_long = 0;
 
@@ -12,6 +14,9 @@ const KCMP_FILE: libc::c_long = 0;
 pub(crate) fn is_same_output(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     if is_same_open_file(a, b) == Some(true) {
         return true;
+    }
+    if let (Ok(this), Ok(other)) = (pty::terminal_number(a), pty::terminal_number(b)) {
+        return this == other;
     }
     let (Ok(this), Ok(other)) = (fstat(a), fstat(b)) else {
         return false;
@@ -22,7 +27,7 @@ pub(crate) fn is_same_output(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     let appends = |fd| fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::APPEND));
     match FileType::from_raw_mode(this.st_mode) {
         FileType::Fifo | FileType::Socket => true,
-        FileType::CharacterDevice => rustix::termios::isatty(a),
+        FileType::CharacterDevice => false,
         // If the file was opened twice, each descriptor has its own offset and overwrites the
         // other.
         _ => is_same_open_file(a, b).is_none() || appends(a) && appends(b),
@@ -53,6 +58,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+    use crate::job::process::pty::Pty;
 
     #[test]
     fn only_one_place_for_both_is_same_output() {
@@ -69,5 +75,20 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         assert!(is_same_output(read.as_fd(), write.as_fd()));
         assert!(!is_same_output(write.as_fd(), file.as_fd()));
+    }
+
+    #[test]
+    fn names_of_terminal_are_same_output() {
+        let Pty { master, slave } = Pty::open(None, None).unwrap();
+        // Like `/dev/tty`, the master is another file for the same terminal.
+        assert!(is_same_output(master.as_fd(), slave.as_fd()));
+        let again = pty::open_slave(&master).unwrap();
+        assert!(is_same_output(slave.as_fd(), again.as_fd()));
+        let other = Pty::open(None, None).unwrap();
+        assert!(!is_same_output(slave.as_fd(), other.slave.as_fd()));
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        assert!(!is_same_output(null.as_fd(), slave.as_fd()));
+        let again = File::options().write(true).open("/dev/null").unwrap();
+        assert!(!is_same_output(null.as_fd(), again.as_fd()));
     }
 }
