@@ -103,7 +103,7 @@ fn modes_set_by_another_process_remain() {
 }
 
 #[test]
-fn job_in_background_leaves_modes_alone() {
+fn job_in_background_stops_when_it_sets_modes() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -112,14 +112,16 @@ fn job_in_background_leaves_modes_alone() {
     terminal.wait_for_line("ready");
     let before = terminal.modes();
     terminal.line(&format!("\"$RUNLOG\" run --run it -- {RAW} &"));
-    env.wait_for_file("pid");
-    let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
+    wait_until("the job is stopped", || {
+        terminal.line("");
+        terminal.screen().contains("Stopped")
+    });
     assert_eq!(terminal.modes(), before);
     terminal.line("fg");
     wait_until("the terminal is raw in the foreground", || {
         is_raw(&terminal)
     });
-    kill(pid);
+    kill(env.event("job_started")["pid"].as_i64().unwrap());
     wait_for_modes(&terminal, &before);
 }
 

@@ -23,6 +23,7 @@ use crate::job::process::terminal_modes::{ModesRecord, TerminalModes};
 use crate::log::StreamId;
 use crate::sync::lock;
 use crate::telemetry;
+use crate::telemetry::LiveProcess;
 
 /// How long a job that has stopped waits until its output is passed on.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
@@ -76,7 +77,7 @@ enum Copying {
     On,
     /// No: the job has stopped, and the terminal belongs to its shell.
     Suspended,
-    /// No: the terminal now belongs to other processes.
+    /// No: the job has ended, or the terminal now belongs to other processes.
     Off,
 }
 
@@ -207,9 +208,11 @@ impl JobTerminal {
     }
 
     /// Restores the original modes of the real terminal, unless other processes have changed
-    /// them.
-    pub(crate) fn restore(&self) {
-        self.restore_modes(&mut lock(&self.copy));
+    /// them, and stops using it.
+    pub(crate) fn leave(&self) {
+        let mut copy = lock(&self.copy);
+        copy.copying = Copying::Off;
+        self.restore_modes(&mut copy);
     }
 
     fn restore_modes(&self, copy: &mut ModeCopy) {
@@ -245,13 +248,6 @@ impl JobTerminal {
         self.copy_modes();
     }
 
-    /// Restores the real terminal and stops using it.
-    pub(crate) fn leave(&self) {
-        let mut copy = lock(&self.copy);
-        copy.copying = Copying::Off;
-        self.restore_modes(&mut copy);
-    }
-
     /// Waits for a short time until everything is passed on.
     pub(crate) fn flush(&self, in_hand: impl Fn() -> u64) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
@@ -275,24 +271,48 @@ impl JobTerminal {
         let Some(real) = self.real else {
             return;
         };
-        let front = self.users.front;
         while TerminalModes::read(real).is_ok_and(|modes| modes.stops_output())
             && !self.is_in_foreground(real)
             && self.users.stop_when_printing()
+            && self.users.stop()
         {
-            signals::kill(-self.users.group, libc::SIGTTOU);
-            let deadline = Instant::now() + STOP_TIMEOUT;
-            while telemetry::is_stopped(front) != Some(true) {
-                if Instant::now() >= deadline {
-                    // No shell would continue it, so the kernel does not stop it.
-                    return;
-                }
-                thread::sleep(STOP_POLL_INTERVAL);
-            }
-            while telemetry::is_stopped(front) == Some(true) {
+            while telemetry::is_stopped(self.users.front) == Some(true) {
                 thread::sleep(STOP_POLL_INTERVAL);
             }
         }
+    }
+
+    /// Waits until the job may do what a status of the master reports. In the background, the
+    /// kernel stops the group of a process that sets modes or discards input, unless the process
+    /// ignores or handles SIGTTOU.
+    pub(crate) fn wait_until_settable(&self, status: u8) {
+        let Some(real) = self.real else {
+            return;
+        };
+        while self.is_change(status)
+            && !self.is_in_foreground(real)
+            && self.users.stop_when_setting_modes()
+            && self.users.stop()
+        {
+            while telemetry::is_stopped(self.users.front) == Some(true) && self.is_change(status) {
+                thread::sleep(STOP_POLL_INTERVAL);
+            }
+        }
+    }
+
+    /// Returns whether a status of the master requires a change of the real terminal.
+    fn is_change(&self, status: u8) -> bool {
+        let (copying, last) = {
+            let copy = lock(&self.copy);
+            (copy.copying, copy.last)
+        };
+        let has_new_modes = || {
+            let modes = last.zip(self.wanted_modes());
+            modes.is_some_and(|(last, wanted)| last != wanted)
+        };
+        copying != Copying::Off
+            && (status & pty::INPUT_DISCARDED != 0
+                || status & pty::MODES_CHANGED != 0 && has_new_modes())
     }
 
     fn is_in_foreground(&self, real: BorrowedFd<'_>) -> bool {
@@ -314,15 +334,38 @@ impl TerminalUsers {
         }
     }
 
-    /// Returns whether SIGTTOU stops a process of the group, or only the front is left of it.
+    /// Returns whether SIGTTOU stops a process of the group, or only the front is left of it: the
+    /// output of a job that has ended waits too.
     fn stop_when_printing(self) -> bool {
-        let mut processes = telemetry::descendants(self.front);
-        processes.retain(|process| {
+        self.job_processes().next().is_none() || self.stop_when_setting_modes()
+    }
+
+    /// Returns whether SIGTTOU stops a process of the group.
+    fn stop_when_setting_modes(self) -> bool {
+        self.job_processes()
+            .any(|process| telemetry::has_default_action(process.pid, libc::SIGTTOU))
+    }
+
+    /// Returns the processes of the job in the group.
+    fn job_processes(self) -> impl Iterator<Item = LiveProcess> {
+        let found = telemetry::descendants(self.front).into_iter();
+        found.filter(move |process| {
             process.group == self.group as u32 && telemetry::live_start_ticks(process.pid).is_some()
-        });
-        let mut actions = processes.iter();
-        processes.is_empty()
-            || actions.any(|process| telemetry::has_default_action(process.pid, libc::SIGTTOU))
+        })
+    }
+
+    /// Stops the group. Returns whether the front has stopped.
+    fn stop(self) -> bool {
+        signals::kill(-self.group, libc::SIGTTOU);
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while telemetry::is_stopped(self.front) != Some(true) {
+            if Instant::now() >= deadline {
+                // No shell would continue it, so the kernel does not stop it.
+                return false;
+            }
+            thread::sleep(STOP_POLL_INTERVAL);
+        }
+        true
     }
 
     /// Returns whether a shell in the job created this group.

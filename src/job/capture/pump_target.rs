@@ -115,6 +115,7 @@ impl PumpTarget {
 
     pub(super) fn handle_status(&self, status: u8) {
         if let Some(terminal) = self.terminal.as_ref().filter(|_| status != 0) {
+            terminal.wait_until_settable(status);
             terminal.handle_status(status);
         }
     }

@@ -304,7 +304,7 @@ impl JobControl {
         // it left.
         for _ in 0..self.terminals.len() {
             for terminal in &self.terminals {
-                terminal.restore();
+                terminal.leave();
             }
         }
         self.terminals.clear();

@@ -89,7 +89,7 @@ pub(crate) fn await_end(
         {
             for stream in &streams {
                 if let Some(terminal) = &stream.terminal {
-                    terminal.restore();
+                    terminal.leave();
                 }
             }
             wait_status::reap(claim.pid);
