@@ -43,6 +43,30 @@ fn modes_are_restored_after_job_was_killed() {
 }
 
 #[test]
+fn modes_of_stdin_are_restored_after_job_was_killed() {
+    let crash = "stty raw -echo; kill -SEGV $$";
+    let hang = "stty raw -echo; exec sleep 1000";
+    for (options, job, shell, is_restored) in [
+        ("", crash, ".", true),
+        ("--timeout 100ms --rollback true", hang, ".", true),
+        // The shell of the script is in the same group, and may have set the modes.
+        ("", crash, "sh", false),
+        ("", "stty raw -echo; exit 139", ".", false),
+    ] {
+        let env = TestEnv::new();
+        let Some(terminal) = Terminal::new(&env) else {
+            return;
+        };
+        env.executable("job", format!("#!/bin/sh\n{job}\n"));
+        let run = format!("\"$RUNLOG\" run {options} -- ./job\ntouch ended\n");
+        env.write("run", run);
+        terminal.line(&format!("{shell} ./run"));
+        env.wait_for_file("ended");
+        assert_eq!(is_raw(&terminal), !is_restored, "{options} {job}, {shell}");
+    }
+}
+
+#[test]
 fn modes_are_restored_after_front_was_killed() {
     for flags in ["", "--if-killed keep"] {
         let env = TestEnv::new();

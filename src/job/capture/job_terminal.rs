@@ -368,6 +368,16 @@ impl TerminalUsers {
         true
     }
 
+    /// Returns whether no other process is in the group, such as a shell that runs a script, or a
+    /// pager that reads the job's output.
+    pub(crate) fn have_group_to_themselves(self) -> bool {
+        let job = telemetry::descendants(self.front);
+        let is_user = |pid| pid == self.front || job.iter().any(|process| process.pid == pid);
+        let others = telemetry::live_processes().unwrap_or_default();
+        let mut in_group = others.iter().filter(|it| it.group == self.group as u32);
+        in_group.all(|process| is_user(process.pid))
+    }
+
     /// Returns whether a shell in the job created this group.
     pub(crate) fn has_group(self, group: i32) -> bool {
         let mut processes = telemetry::descendants(self.front).into_iter();

@@ -244,6 +244,14 @@ impl SupervisionPage {
         self.timed_out.load(Ordering::Acquire) == step
     }
 
+    /// Returns whether the job has ended because of its time limit. A rollback, which has none, may
+    /// follow.
+    pub(crate) fn ended_by_timeout(&self) -> bool {
+        let timed_out = self.timed_out.load(Ordering::Acquire);
+        let is_last = |claim: Claim| claim.step == timed_out || claim.step == ROLLBACK_STEP;
+        timed_out != 0 && self.claimed().is_some_and(is_last)
+    }
+
     /// Records the delay from now until the attempt after this one.
     pub(crate) fn record_retry(&self, attempt: u32, delay: Duration) {
         let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);

@@ -170,6 +170,7 @@ impl Front {
                 wait_status::reap(supervisor);
                 if let Some(result) = self.page.result() {
                     self.reap_group_leader();
+                    self.terminal.restore_after(result, self.page);
                     if result == RunResult::Unlogged {
                         self.reraise_early();
                     }
@@ -393,6 +394,9 @@ impl Front {
         };
         let pipes = self.custody.pipes;
         let end = unsupervised::await_end(self.page, &self.signals, &forwarder, pipes, pass_on);
+        if let Some(result) = end {
+            self.terminal.restore_after(result, self.page);
+        }
         ProcessRole::Front(end.map_or(FrontEnd::NeverStarted, FrontEnd::Abandoned))
     }
 }

@@ -11,6 +11,8 @@ use super::key_relay::KeyRelay;
 use crate::job::capture::job_terminal::TerminalUsers;
 use crate::job::capture::plan_streams::passthrough_terminal;
 use crate::job::capture::stream::Passthrough;
+use crate::job::process::supervision_page::{RunResult, SupervisionPage};
+use crate::job::process::terminal_modes::TerminalModes;
 use crate::job::process::{pty, signals};
 use crate::log::StreamId;
 
@@ -21,23 +23,46 @@ pub(super) struct FrontTerminal {
     keys: KeyRelay,
     /// Whether there is a controlling terminal.
     has_terminal: bool,
+    /// The modes of the terminal before the job, if the job was started in the foreground.
+    original: Option<TerminalModes>,
 }
 
 impl FrontTerminal {
     /// Creates the terminal of this process, which is the one that the caller started.
     pub(super) fn new(target: SignalTarget) -> Self {
         let has_terminal = matches!(target, SignalTarget::Terminal(_));
+        let users = TerminalUsers {
+            front: std::process::id(),
+            group: target.group(),
+        };
+        let keys = if has_terminal {
+            KeyRelay::open()
+        } else {
+            KeyRelay::without_terminal()
+        };
+        let terminal = keys.terminal();
+        let terminal = terminal.filter(|terminal| users.are_in_foreground(*terminal));
+        let original = terminal.and_then(|terminal| TerminalModes::read(terminal).ok());
         Self {
+            users,
+            keys,
             has_terminal,
-            users: TerminalUsers {
-                front: std::process::id(),
-                group: target.group(),
-            },
-            keys: if has_terminal {
-                KeyRelay::open()
-            } else {
-                KeyRelay::without_terminal()
-            },
+            original,
+        }
+    }
+
+    /// Restores the modes of the controlling terminal, which the job has set directly, after the
+    /// job was killed. A shell does that only if the process that it started was killed, but the
+    /// front exits.
+    pub(super) fn restore_after(&self, result: RunResult, page: &SupervisionPage) {
+        let was_killed = matches!(result, RunResult::Signal(_)) || page.ended_by_timeout();
+        if let Some(original) = self.original.filter(|_| was_killed)
+            && let Some(terminal) = self.keys.terminal()
+            && TerminalModes::read(terminal).is_ok_and(|modes| modes != original)
+            && self.users.are_in_foreground(terminal)
+            && self.users.have_group_to_themselves()
+        {
+            original.write(terminal).ok();
         }
     }
 

@@ -72,10 +72,14 @@ impl KeyRelay {
         }
     }
 
+    /// Returns the controlling terminal.
+    pub(super) fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.tty.as_ref().map(AsFd::as_fd)
+    }
+
     /// Returns the terminal, if keys are awaited.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        let tty = self.tty.as_ref().filter(|_| self.search_at.is_none());
-        tty.map(AsFd::as_fd)
+        self.terminal().filter(|_| self.search_at.is_none())
     }
 
     /// Returns the maximum time to wait.
