@@ -36,6 +36,7 @@
 //!         Item::Event(event, line) => println!("{} {}", event.kind, line.len()),
 //!         Item::Foreign(program, _) => println!("a line of {program:?}"),
 //!         Item::Damage(damage) => eprintln!("{damage}"),
+//!         Item::Dropped(gap) => eprintln!("{gap}"),
 //!     }
 //! }
 //!
@@ -69,7 +70,7 @@ pub use crate::log::error::{
 pub use crate::log::format::classify::Dialect;
 pub use crate::log::format::envelope::{DamageReason, Envelope};
 pub use crate::log::format::event_head::EventHead;
-pub use crate::log::format::event_type::{Durability, EventKind, EventType};
+pub use crate::log::format::event_type::{Durability, EventKind, EventType, SpaceClaim};
 pub use crate::log::format::job_counts::JobCounts;
 pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;

@@ -181,7 +181,7 @@ fn invalid_defaults_name_file_and_line() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.again: it chooses what to run, so it has no default
-    hint: use the long flags of `runlog run` as keys in [run]
+    hint: `runlog run --help` describes the values of the flag
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: it takes one value

@@ -4,8 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use runlog::log::{AppendError, Close, Draft, Durability, EventType, RunLog, StorageError};
+use runlog::log::payload::{JobFailed, JobSubmitted, RunOpened};
+use runlog::log::{
+    AppendError, Batch, Close, Draft, Durability, EventType, RotateError, Rotation,
+    RotationThreshold, RunLog, StorageError,
+};
 use serde_json::json;
 
 use super::support::{failed, given_dir, log, note, read_sound, run_ignored_test};
@@ -31,8 +36,8 @@ fn is_full(e: &AppendError) -> bool {
     matches!(e, AppendError::NotWritten(StorageError::NoSpace { .. }))
 }
 
-#[test]
-fn run_ends_consistently_on_full_disk() {
+/// Runs an ignored test of this program on a disk of 1 MiB, if one can be mounted here.
+fn run_on_small_disk(test: &str) {
     let can = |c: &mut Command| c.output().is_ok_and(|out| out.status.success());
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().to_str().unwrap();
@@ -44,7 +49,142 @@ fn run_ends_consistently_on_full_disk() {
         }
         return;
     }
-    run_ignored_test(&wrapper, "limits::child_on_full_disk", tmp.path());
+    run_ignored_test(&wrapper, test, tmp.path());
+}
+
+/// Returns the end of a job, or of an attempt that will be retried, with its usual length.
+fn ended(log: &RunLog, job: &str, retry_in_ms: Option<u64>) -> Draft {
+    let job = job.parse().unwrap();
+    let padding = "y".repeat(3_200);
+    let mut data = json!({"error": {"kind": "exit", "message": padding}});
+    if let Some(ms) = retry_in_ms {
+        data["retry_in_ms"] = ms.into();
+    }
+    Draft::new(log.run_id(), Some(&job), &JobFailed(&data)).unwrap()
+}
+
+fn submitted(log: &RunLog, job: &str) -> Draft {
+    let event = JobSubmitted {
+        argv: vec!["x".repeat(1_500)],
+        ..JobSubmitted::default()
+    };
+    Draft::new(log.run_id(), Some(&job.parse().unwrap()), &event).unwrap()
+}
+
+/// Opens a run with its first event.
+fn opened(dir: &Path) -> RunLog {
+    let run = log(dir);
+    let event = RunOpened {
+        name: "r".to_owned(),
+        ..RunOpened::default()
+    };
+    let opened = Draft::new(run.run_id(), None, &event).unwrap();
+    run.append(&[opened], Durability::Process).unwrap();
+    run
+}
+
+/// Closes the run, whose jobs must have ended.
+fn close(log: &RunLog) {
+    let closed = log.append_with(
+        Durability::Power,
+        EventType::RunClosed.lock_budget(),
+        |_| Ok(Batch::only(Close::Now)),
+    );
+    assert!(closed.unwrap().closed);
+    read_sound(log);
+}
+
+#[test]
+fn run_ends_consistently_on_full_disk() {
+    run_on_small_disk("limits::child_on_full_disk");
+}
+
+#[test]
+fn rotation_keeps_space_for_end() {
+    run_on_small_disk("limits::child_rotates_before_full_disk");
+}
+
+#[test]
+#[ignore = "run by the other tests in a process of its own"]
+fn child_rotates_before_full_disk() {
+    let Some(dir) = given_dir() else { return };
+    let run = opened(&dir);
+    let rotate = || run.rotate(RotationThreshold::default(), Duration::ZERO);
+    let job = submitted(&run, "a");
+    run.append(&[job], Durability::Process).unwrap();
+    assert!(matches!(rotate().unwrap(), Rotation::Sealed(_)));
+    fill(&dir);
+    run.append(&[ended(&run, "a", Some(1))], Durability::Process)
+        .unwrap();
+    // One that fails for lack of space gives nothing away.
+    let refused = rotate().unwrap_err();
+    assert!(
+        matches!(refused, RotateError::Storage(StorageError::NoSpace { .. })),
+        "{refused:?}"
+    );
+    fill(&dir);
+    let fresh = log(&dir);
+    fresh
+        .append(&[ended(&fresh, "a", None)], Durability::Power)
+        .unwrap();
+    close(&fresh);
+}
+
+#[test]
+fn failed_attempts_leave_space_for_end() {
+    run_on_small_disk("limits::child_retries_on_full_disk");
+}
+
+#[test]
+#[ignore = "run by the other tests in a process of its own"]
+fn child_retries_on_full_disk() {
+    let Some(dir) = given_dir() else { return };
+    let run = opened(&dir);
+    run.append(&[submitted(&run, "a")], Durability::Process)
+        .unwrap();
+    fill(&dir);
+    let mut attempts = 0;
+    let refused = loop {
+        match run.append(&[ended(&run, "a", Some(1))], Durability::Process) {
+            Ok(_) => attempts += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(is_full(&refused), "{refused:?}");
+    assert!(attempts > 5);
+    run.append(&[ended(&run, "a", None)], Durability::Power)
+        .unwrap();
+    close(&run);
+}
+
+#[test]
+fn ends_of_all_live_jobs_fit_on_full_disk() {
+    run_on_small_disk("limits::child_with_live_jobs_on_full_disk");
+}
+
+#[test]
+#[ignore = "run by the other tests in a process of its own"]
+fn child_with_live_jobs_on_full_disk() {
+    let Some(dir) = given_dir() else { return };
+    let run = opened(&dir);
+    let mut jobs = Vec::new();
+    let refused = loop {
+        let job = format!("job{}", jobs.len());
+        match log(&dir).append(&[submitted(&run, &job)], Durability::Process) {
+            Ok(_) => jobs.push(job),
+            Err(e) => break e,
+        }
+    };
+    assert!(is_full(&refused), "{refused:?}");
+    assert!(jobs.len() > 40);
+    fill(&dir);
+    for job in &jobs {
+        let writer = log(&dir);
+        writer
+            .append(&[ended(&writer, job, None)], Durability::Power)
+            .unwrap();
+    }
+    close(&run);
 }
 
 #[test]
@@ -83,7 +223,7 @@ fn child_on_full_disk() {
     let budget = EventType::RunClosed.lock_budget();
     let closed = fresh.append_with(Durability::Power, budget, |_| {
         let drafts = vec![ended(&fresh)];
-        Ok(runlog::log::Batch {
+        Ok(Batch {
             drafts,
             close: Close::Now,
         })

@@ -23,7 +23,6 @@ use crate::job::spec::retry_policy::random_fraction;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, ProcessRef};
 use crate::log::{AppendError, Close, Durability, JobState};
 use crate::telemetry::{PendingSnapshots, Snapshots};
-use crate::volume::error_chain;
 
 /// The job, with the state that its events share.
 pub(super) struct Job {
@@ -230,6 +229,7 @@ impl Supervisor<'_> {
         }
         let ended = events.ended(&event, &after);
         let mut unfinished = self.append_terminal("the end of the job", ended, close);
+        self.missing.finish();
         // Reap it only now: until this point, another supervisor could have needed its exit status.
         if let Some(claim) = claim {
             self.control.acknowledge(claim);
@@ -258,10 +258,7 @@ impl Supervisor<'_> {
                     (self.on_warning)(&lost.to_string());
                 }
             }
-            Err(e) => (self.on_warning)(&format!(
-                "a failed attempt is not in the log: {}",
-                error_chain(&e)
-            )),
+            Err(e) => self.missing.report("a failed attempt", &e),
         }
     }
 
@@ -299,6 +296,7 @@ impl Supervisor<'_> {
             sampling,
             on_started,
             Arc::clone(&self.on_warning),
+            Arc::clone(&self.missing),
         )
         .map_err(cannot_start)?;
         let ran = self.run_attempt(job, attempt, running, &recorder);

@@ -17,6 +17,7 @@ pub(crate) mod hooks;
 pub(crate) mod job_events;
 mod key_relay;
 mod leftover_output;
+pub(crate) mod missing_events;
 pub(crate) mod outcome;
 mod output_check;
 pub(crate) mod recorder;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::job_events::JobEvents;
+use super::missing_events::MissingEvents;
 use super::unwritten::Unwritten;
 use crate::job::capture::stream::OnWarning;
 use crate::log::format::payload::JobStarted;
 use crate::log::{AppendError, Appended, Durability, EventType, RunLog};
 use crate::telemetry::Probe;
-use crate::volume::error_chain;
 
 /// How long a sample of the job's processes may take.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -61,6 +61,7 @@ impl Recorder {
         sampling: Option<Sampling>,
         on_started: OnStarted,
         on_warning: OnWarning,
+        missing: Arc<MissingEvents>,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<Started>();
         let (written_sender, when_written) = mpsc::channel();
@@ -94,17 +95,13 @@ impl Recorder {
                     .map(|appended| report_lost(&appended)),
             };
             if let Err(e) = &written {
-                on_warning(&format!(
-                    "the start of the job is not in the log: {}",
-                    error_chain(e)
-                ));
+                missing.report("the start of the job", e);
             }
             on_started(written.as_ref().copied());
             let Some(Sampling { probe, interval }) = sampling else {
                 return queue;
             };
             let mut next = Instant::now() + interval;
-            let mut is_reported = false;
             // The channel is closed after the job has ended.
             while let Err(RecvTimeoutError::Timeout) =
                 receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
@@ -123,10 +120,7 @@ impl Recorder {
                 queue.discard(EventType::JobSampled);
                 match written {
                     Ok(appended) => report_lost(&appended),
-                    Err(e) if !std::mem::replace(&mut is_reported, true) => {
-                        on_warning(&format!("a sample is not in the log: {}", error_chain(&e)));
-                    }
-                    Err(_) => {}
+                    Err(e) => missing.report("a sample", &e),
                 }
             }
             queue
@@ -203,6 +197,7 @@ mod tests {
         };
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
+        let missing = Arc::new(MissingEvents::new(Arc::clone(&quiet)));
         let recorder = Recorder::start(
             Arc::clone(&log),
             events,
@@ -210,6 +205,7 @@ mod tests {
             None,
             on_started,
             quiet,
+            missing,
         )
         .unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();

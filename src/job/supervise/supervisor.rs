@@ -12,6 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::child::{Child, ChildStdin, EndCause, ExitedChild, Program, Streams, Timeout};
 use super::control::JobControl;
+use super::missing_events::MissingEvents;
 use super::outcome::{JobEnd, describe, record_oom_kills};
 use super::supervisor_env::{SupervisorEnv, begin_snapshot};
 use super::unwritten::Unwritten;
@@ -49,6 +50,7 @@ pub(crate) struct Supervisor<'a> {
     pub on_warning: OnWarning,
     /// Events that could not be written yet.
     pub(super) unwritten: Unwritten,
+    pub missing: Arc<MissingEvents>,
     env: Vec<(&'static str, OsString)>,
     pub(super) captures: Vec<Capture>,
     /// The pipes of a job whose supervisor died.
@@ -121,6 +123,7 @@ impl<'a> Supervisor<'a> {
             control: supervisor_env.control,
             probe: Arc::new(supervisor_env.probe),
             sink: Arc::new(Mutex::new(sink)),
+            missing: Arc::new(MissingEvents::new(Arc::clone(&on_warning))),
             on_warning,
             unwritten: Unwritten::default(),
             env,

@@ -3,7 +3,8 @@
 //! They come first in the next batch: without them, the events after them would contradict the
 //! log.
 
-use crate::log::{AppendError, Appended, Draft, Durability, EventType, RunLog};
+use crate::log::format::event_type::SpaceClaim;
+use crate::log::{AppendError, Appended, Draft, Durability, EventType, RunLog, StorageError};
 
 /// The events, in order.
 #[derive(Debug, Default)]
@@ -41,6 +42,10 @@ impl Unwritten {
     ) -> Result<Appended, AppendError> {
         let appended = log.append_with_callback(&self.0, written);
         self.remove_written(&appended);
+        if let Err(AppendError::NotWritten(StorageError::NoSpace { .. })) = &appended {
+            // They must not take the space of the job's end.
+            self.0.retain(|draft| draft.space() == SpaceClaim::Last);
+        }
         appended
     }
 

@@ -76,18 +76,25 @@ event_types! {
 }
 
 impl EventType {
-    /// Returns whether the event must be written even on a full disk, where it may use the
-    /// preallocated reserve.
-    pub fn is_essential(self) -> bool {
-        !matches!(
-            self,
-            Self::Note
-                | Self::JobRerun
-                | Self::JobSampled
-                | Self::RunOpened
-                | Self::JobSubmitted
-                | Self::JobValidated
-        )
+    /// Returns which preallocated space the event may use on a full disk. A failed attempt that
+    /// will be retried has the same type as the end of a job, but is not a last event.
+    pub fn space(self) -> SpaceClaim {
+        match self {
+            Self::RunOpened
+            | Self::JobSubmitted
+            | Self::JobValidated
+            | Self::JobSampled
+            | Self::JobRerun
+            | Self::Note => SpaceClaim::Ordinary,
+            Self::JobStarted | Self::SupervisorReplaced | Self::HookEnded => SpaceClaim::Supporting,
+            Self::JobCompleted
+            | Self::JobFailed
+            | Self::JobRollbackStarted
+            | Self::JobRolledBack
+            | Self::RunClosed
+            | Self::LogRotated
+            | Self::LogRepaired => SpaceClaim::Last,
+        }
     }
 
     /// Returns whether the event may follow the close of its run.
@@ -112,6 +119,17 @@ impl EventType {
             _ => LOCK_TIMEOUT,
         }
     }
+}
+
+/// Which preallocated space an event may use on a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpaceClaim {
+    /// None.
+    Ordinary,
+    /// What the last events do not need.
+    Supporting,
+    /// All of it: without the event, the log would not show how a job or the run ended.
+    Last,
 }
 
 /// The type of an event.

@@ -10,8 +10,15 @@ use rustix::fs::{FallocateFlags, FsWord, IFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// The number of bytes that an ordinary event leaves free after it.
+use crate::log::format::event_type::SpaceClaim;
+
+/// The number of bytes that an ordinary event leaves free after it, for the run and its first live
+/// job.
 const RESERVED_BYTES: u64 = 64 << 10;
+/// The same for each further live job: its end and its rollback.
+const RESERVED_BYTES_PER_JOB: u64 = 12 << 10;
+/// The part of [`RESERVED_BYTES`] that only last events use.
+const RESERVED_BYTES_FOR_LAST: u64 = 16 << 10;
 /// The step of a preallocation, in bytes. It is large, so that few events need a system call.
 const PREALLOC_STEP: u64 = 128 << 10;
 
@@ -26,28 +33,44 @@ pub(crate) struct Preallocation {
 }
 
 impl Preallocation {
-    /// Ensures that blocks are allocated up to `end` plus the reserve.
+    /// Ensures that blocks are allocated up to `end`, and past it as `space` and the number of
+    /// live jobs require. The file has `len` bytes.
     ///
     /// # Errors
-    /// The disk or the quota is full, or the file would exceed its size limit.
-    pub(crate) fn ensure(&mut self, file: &File, len: u64, end: u64) -> io::Result<()> {
-        let needed = end + RESERVED_BYTES;
-        if self.unsupported || needed <= self.until {
+    /// The events must be rejected: the disk or the quota is full, or the file would exceed its
+    /// size limit.
+    pub(crate) fn ensure(
+        &mut self,
+        file: &File,
+        len: u64,
+        end: u64,
+        space: SpaceClaim,
+        live_jobs: u64,
+    ) -> io::Result<()> {
+        let jobs = RESERVED_BYTES_PER_JOB.saturating_mul(live_jobs.saturating_sub(1));
+        let wanted = end.saturating_add(RESERVED_BYTES).saturating_add(jobs);
+        if self.unsupported || wanted <= self.until {
             return Ok(());
         }
+        let needed = match space {
+            SpaceClaim::Ordinary => wanted,
+            SpaceClaim::Supporting => wanted - RESERVED_BYTES + RESERVED_BYTES_FOR_LAST,
+            SpaceClaim::Last => end,
+        };
         // fallocate(2) does not check this limit, but write(2) does.
         let limit = file_size_limit().unwrap_or(u64::MAX);
-        if needed > limit {
-            return Err(Errno::FBIG.into());
-        }
+        let mut failed = Errno::FBIG;
         // On an almost full disk, the exact size may fit where a whole step does not.
-        for until in [needed.next_multiple_of(PREALLOC_STEP), needed] {
+        for until in [wanted.next_multiple_of(PREALLOC_STEP), wanted, needed] {
+            if wanted.min(until) > limit {
+                continue;
+            }
             match allocate(file, len, until - len) {
                 Ok(()) => {
                     self.until = until;
                     return Ok(());
                 }
-                Err(Errno::NOSPC | Errno::DQUOT) => {}
+                Err(e @ (Errno::NOSPC | Errno::DQUOT)) => failed = e,
                 // Network and copy-on-write file systems have no preallocation. Any other error
                 // is reported better by the write itself.
                 Err(_) => {
@@ -56,7 +79,11 @@ impl Preallocation {
                 }
             }
         }
-        Err(Errno::NOSPC.into())
+        match space {
+            // The write itself shows whether they fit.
+            SpaceClaim::Last => Ok(()),
+            SpaceClaim::Ordinary | SpaceClaim::Supporting => Err(failed.into()),
+        }
     }
 
     /// Forgets the allocated range because the file was replaced or truncated.
@@ -64,12 +91,17 @@ impl Preallocation {
         self.until = 0;
     }
 
-    /// Frees the blocks past `len`, the end of a finished segment.
+    /// Frees the blocks past `len`, the end of the log of a closed run.
     pub(crate) fn release(&mut self, file: &File, len: u64) {
         self.invalidate();
-        // If this fails, the blocks past the end do no harm.
-        drop(file.set_len(len));
+        release(file, len);
     }
+}
+
+/// Frees the blocks past `len`, the end of a finished segment.
+pub(crate) fn release(file: &File, len: u64) {
+    // If this fails, the blocks past the end do no harm.
+    drop(file.set_len(len));
 }
 
 /// Turns off copy-on-write for an empty file on btrfs, where a later write would otherwise not

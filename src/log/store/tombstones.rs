@@ -18,6 +18,7 @@ use super::retired_file;
 use super::retired_file::{RetiredFile, parse_line};
 use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::envelope;
+use crate::log::format::event_type::SpaceClaim;
 use crate::log::lock::file_lock;
 use crate::log::read::damage::{Damage, DamageList};
 use crate::log::read::summary::RunSummary;
@@ -212,7 +213,11 @@ impl TombstoneLog {
         self.len += bytes.len() as u64;
         self.recorded.extend(runs.iter().map(TombstoneKey::from));
         // Reserve space for the next append. If this fails, there may be space by then.
-        drop(self.reserve.ensure(&self.file, self.len, self.len));
+        let space = SpaceClaim::Ordinary;
+        drop(
+            self.reserve
+                .ensure(&self.file, self.len, self.len, space, 0),
+        );
         self.file.sync_data().map_err(|source| SyncError {
             path: self.path.clone(),
             source,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::log::error::DraftError;
-use crate::log::format::event_type::EventType;
+use crate::log::format::event_type::{EventType, SpaceClaim};
 use crate::log::format::job_counts::{JobStep, MAX_FIELD_BYTES};
 use crate::log::format::limits::{MAX_LINE_BYTES, MAX_READ_LINE_BYTES};
 use crate::log::format::payload::{EventPayload, JobEnded, Note};
@@ -117,6 +117,15 @@ impl Draft {
     /// Returns the type of the event.
     pub fn kind(&self) -> EventType {
         self.kind
+    }
+
+    /// Returns which preallocated space the event may use on a full disk.
+    pub(crate) fn space(&self) -> SpaceClaim {
+        match self.kind {
+            // The attempt will be retried.
+            EventType::JobFailed if self.step.is_none() => SpaceClaim::Supporting,
+            kind => kind.space(),
+        }
     }
 
     /// Returns the bytes between `ts` and `crc` of the line.

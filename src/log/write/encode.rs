@@ -10,7 +10,7 @@ use super::tail::Tail;
 use crate::log::error::{AppendError, DraftError, Refusal};
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, MAX_SEQ};
-use crate::log::format::event_type::EventType;
+use crate::log::format::event_type::{EventType, SpaceClaim};
 use crate::log::format::payload::RunClosed;
 use crate::log::format::ulid::ulid_from_ms;
 use crate::log::state::run_state::RunState;
@@ -23,8 +23,8 @@ pub(crate) struct EncodedBatch {
     pub bytes: Vec<u8>,
     /// The end of each line in `bytes`.
     pub ends: Vec<usize>,
-    /// Whether the batch is written even on a full disk.
-    pub essential: bool,
+    /// Which preallocated space the batch may use on a full disk.
+    pub space: SpaceClaim,
     /// Whether the batch closes the run.
     pub closed: bool,
     /// The jobs that keep the run open.
@@ -68,7 +68,7 @@ impl Encoder<'_> {
         let mut batch = EncodedBatch {
             bytes: Vec::new(),
             ends: Vec::new(),
-            essential: false,
+            space: SpaceClaim::Ordinary,
             closed: false,
             unfinished: Vec::new(),
             uncertain: false,
@@ -181,7 +181,7 @@ impl Encoder<'_> {
             envelope::write_line(&mut batch.bytes, seq, id, ts, &body);
         }
         batch.ends.push(batch.bytes.len());
-        batch.essential |= draft.kind().is_essential();
+        batch.space = batch.space.max(draft.space());
         Ok(())
     }
 }

@@ -23,10 +23,12 @@ use super::rotation_policy::{NotRotated, Rotation, RotationPlan, RotationThresho
 use super::tail::Tail;
 use super::writer_state::WriterState;
 use crate::log::error::{RotateError, StorageError, SyncError};
+use crate::log::format::event_type::SpaceClaim;
 use crate::log::format::payload::{RepairAction, Sealed};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::preallocate;
+use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_file;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
@@ -125,9 +127,10 @@ pub(crate) fn rotate(
         return Ok(Rotation::Skipped(why));
     }
     let sealed = describe_sealed(run, &stats)?;
-    run.writer().reserve().release(segment.file(), len);
     segment.sync(path, File::sync_all)?;
     install_checkpoint(run, &sealed)?;
+    // Only now: a rotation that fails must leave the log its space.
+    preallocate::release(segment.file(), len);
     Ok(Rotation::Sealed(sealed))
 }
 
@@ -179,18 +182,34 @@ fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(),
     preallocate::disable_copy_on_write(&file);
     // Lock the new file before it gets its name, until this run is unlocked.
     let lock = file_lock::try_exclusive(Arc::clone(&file), &path)?;
+    let len = batch.bytes.len() as u64;
+    let is_closed = run.writer().is_closed();
+    let live_jobs = run.writer().live_jobs();
+    let mut reserve = Preallocation::default();
+    let mut preallocate = || -> Result<(), StorageError> {
+        if is_closed {
+            return Ok(());
+        }
+        // The ends of live jobs must fit into the new segment too.
+        let ensured = reserve.ensure(&file, 0, len, SpaceClaim::Ordinary, live_jobs);
+        ensured.map_err(|source| {
+            let path = handle.active_path().to_owned();
+            StorageError::NoSpace { path, source }
+        })
+    };
     let installed = copy_access(run.segment().file(), &file)
         .at("copy the owner and mode of the active segment to", &path)
-        .and_then(|()| write_and_sync(&file, &batch.bytes).at("write", &path))
-        .and_then(|()| install(dir, &name, &sealed.file));
+        .map_err(StorageError::from)
+        .and_then(|()| preallocate())
+        .and_then(|()| Ok(write_and_sync(&file, &batch.bytes).at("write", &path)?))
+        .and_then(|()| Ok(install(dir, &name, &sealed.file)?));
     if installed.is_err() {
         drop(dir.remove_file(&name));
     }
     installed?;
 
     let segment = handle.adopt(file)?;
-    run.writer()
-        .set_checkpointed(segment, batch.bytes.len() as u64);
+    run.writer().set_checkpointed(segment, len, reserve);
     let synced = dir.sync().map_err(SyncError::from_volume);
     drop(lock);
     Ok(synced?)

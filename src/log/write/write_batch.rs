@@ -30,9 +30,9 @@ pub(crate) fn write_batch(
     let len = writer.len();
     let end = len + batch.bytes.len() as u64;
     if !batch.bytes.is_empty() {
-        if let Err(source) = writer.reserve().ensure(file, len, end)
-            && !batch.essential
-        {
+        let live_jobs = writer.live_jobs();
+        let reserve = writer.reserve();
+        if let Err(source) = reserve.ensure(file, len, end, batch.space, live_jobs) {
             let path = handle.active_path().to_owned();
             return Err(StorageError::NoSpace { path, source }.into());
         }

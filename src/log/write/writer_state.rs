@@ -98,10 +98,16 @@ impl WriterState {
         self.foreign_end = ForeignEnd::default();
     }
 
-    /// Makes the segment that starts with a checkpoint of `len` bytes the active one.
-    pub(crate) fn set_checkpointed(&mut self, segment: Arc<ActiveSegment>, len: u64) {
+    /// Makes the segment that starts with a checkpoint of `len` bytes the active one. `reserve` is
+    /// what is allocated after it.
+    pub(crate) fn set_checkpointed(
+        &mut self,
+        segment: Arc<ActiveSegment>,
+        len: u64,
+        reserve: Preallocation,
+    ) {
         self.segment = Some(segment);
-        self.reserve.invalidate();
+        self.reserve = reserve;
         self.rotate_at = None;
         self.record_write(len);
     }
@@ -191,6 +197,12 @@ impl WriterState {
             Some(state) => Some(state.job_counts()),
             None => self.tail.as_ref()?.jobs,
         }
+    }
+
+    /// Returns the number of jobs without an end, as far as the known end of the log shows it.
+    pub(crate) fn live_jobs(&self) -> u64 {
+        let jobs = self.tail.as_ref().and_then(|tail| tail.jobs);
+        jobs.map_or(0, |jobs| jobs.submitted.saturating_sub(jobs.ended))
     }
 
     /// Returns whether the run is closed, by runlog or by another program; `None` if more than
