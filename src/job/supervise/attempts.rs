@@ -298,7 +298,7 @@ impl Supervisor<'_> {
             Arc::clone(&self.on_warning),
             Arc::clone(&self.missing),
         )
-        .map_err(cannot_start)?;
+        .map_err(|e| cannot_start(&e))?;
         let ran = self.run_attempt(job, attempt, running, &recorder);
         self.unwritten = recorder.finish();
         let (ended, after) = ran?;
@@ -314,13 +314,13 @@ impl Supervisor<'_> {
     ) -> Result<(ExitedChild, PendingSnapshots), JobError> {
         let (child, is_recorded) = if let Some(running) = running {
             self.resume(attempt, Passthrough::Apart)
-                .map_err(cannot_start)?;
+                .map_err(|e| cannot_start(&e))?;
             (running.child, running.is_recorded)
         } else {
             let program = program(self.spec, &job.program);
             match self.spawn(program, Passthrough::Apart, attempt) {
                 Ok(child) => (child, false),
-                Err(SpawnError::Setup(e)) => return Err(cannot_start(e)),
+                Err(SpawnError::Setup(e)) => return Err(cannot_start(&e)),
                 Err(SpawnError::Command(e)) => {
                     let name = self.spec.argv.first().cloned().unwrap_or_default();
                     let file = self.spec.start_dir().join(&job.program);
@@ -359,7 +359,7 @@ impl Supervisor<'_> {
     }
 }
 
-fn cannot_start(e: io::Error) -> JobError {
+fn cannot_start(e: &io::Error) -> JobError {
     JobError {
         kind: ErrorKind::Canceled,
         message: format!("runlog cannot start the job: {e}"),
