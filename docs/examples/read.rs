@@ -64,13 +64,11 @@ fn show(dir: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
                 writeln!(out, "{} {} {} {data}", env.seq, env.ts(), note.name)?;
             }
             // The fold contains the rest.
-            Item::Event(..) | Item::Foreign(..) => {}
+            Item::Event(..) | Item::Foreign(..) | Item::Dropped(_) => {}
             Item::Damage(damage) => {
                 fail(&damage.to_string(), 5);
                 sound = false;
             }
-            // The fold contains their state.
-            Item::Dropped(_) => {}
         }
     }
     let state = fold.state;

@@ -160,7 +160,7 @@ fn retry_of_command_that_is_gone_fails_like_it() {
         let env = TestEnv::new();
         env.executable(
             "job",
-            &format!("#!/bin/sh\necho hi; {change} \"$0\"; exit 3\n"),
+            format!("#!/bin/sh\necho hi; {change} \"$0\"; exit 3\n"),
         );
         let options = [
             "run",

@@ -56,10 +56,11 @@ fn run_on_small_disk(test: &str) {
 fn ended(log: &RunLog, job: &str, retry_in_ms: Option<u64>) -> Draft {
     let job = job.parse().unwrap();
     let padding = "y".repeat(3_200);
-    let mut data = json!({"error": {"kind": "exit", "message": padding}});
-    if let Some(ms) = retry_in_ms {
-        data["retry_in_ms"] = ms.into();
-    }
+    let error = json!({"kind": "exit", "message": padding});
+    let data = match retry_in_ms {
+        Some(ms) => json!({"error": error, "retry_in_ms": ms}),
+        None => json!({"error": error}),
+    };
     Draft::new(log.run_id(), Some(&job), &JobFailed(&data)).unwrap()
 }
 

@@ -169,7 +169,15 @@ impl Forwarder {
     /// with those of the last step.
     pub(crate) fn request_shutdown(&self, arrived: &ReceivedSignal) {
         if let Some(claim) = self.page.claimed() {
-            self.page.signals.record(claim.step, passed(arrived));
+            let passed = passed(arrived);
+            let recorded = self.page.signals.list(claim.step);
+            // The process may have ended just after the signal was recorded as passed on to it.
+            let is_recorded = recorded
+                .last()
+                .is_some_and(|last| (last.signal, last.pid) == (passed.signal, passed.pid));
+            if !is_recorded {
+                self.page.signals.record(claim.step, passed);
+            }
         }
         self.page.request_shutdown(arrived.signal);
     }
@@ -369,6 +377,27 @@ mod tests {
         }
         shell.wait().unwrap();
         found
+    }
+
+    #[test]
+    fn late_signal_is_recorded_once() {
+        let page = SupervisionPage::map().unwrap();
+        let forwarder = Forwarder::new(page, SignalTarget::new_group().unwrap());
+        let ended = Claim { step: 1, pid: 0 };
+        assert!(page.claim(ended.step, ended.pid));
+        page.record_exit(ended.step);
+        let arrived = ReceivedSignal {
+            signal: libc::SIGTERM,
+            from_kernel: false,
+            pid: 7,
+            uid: 0,
+        };
+        assert!(!forwarder.forward(ended, &arrived));
+        forwarder.request_shutdown(&arrived);
+        assert_eq!(page.signals.list(ended.step).len(), 1);
+        forwarder.request_shutdown(&ReceivedSignal { pid: 8, ..arrived });
+        assert_eq!(page.signals.list(ended.step).len(), 2);
+        assert_eq!(page.take_shutdown(), Some(libc::SIGTERM));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::log::format::event_type::SpaceClaim;
 /// The number of bytes that an ordinary event leaves free after it, for the run and its first live
 /// job.
 const RESERVED_BYTES: u64 = 64 << 10;
-/// The same for each further live job: its end and its rollback.
+/// The space to keep for the end and the rollback of each further live job, in bytes.
 const RESERVED_BYTES_PER_JOB: u64 = 12 << 10;
 /// The part of [`RESERVED_BYTES`] that only last events use.
 const RESERVED_BYTES_FOR_LAST: u64 = 16 << 10;
