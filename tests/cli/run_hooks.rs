@@ -176,17 +176,17 @@ fn signal_before_hook_does_not_end_it() {
         .concat(),
     );
     let started = env.wait_for("job_started");
-    let lock = File::open(env.run_dir("it").join("lock")).unwrap();
-    lock.lock().unwrap();
+    let log = File::open(env.run_dir("it").join("events.jsonl")).unwrap();
+    log.lock().unwrap();
     env.write("go", "");
     let pid = started["pid"].as_u64().unwrap();
     wait_until_dead(u32::try_from(pid).unwrap());
     job.signal(Signal::TERM);
-    wait_until("the front to read the signal", || {
+    wait_until("the front to handle the signal", || {
         let status = fs::read_to_string(format!("/proc/{}/status", job.pid())).unwrap();
-        status.contains("ShdPnd:\t0000000000000000")
+        status.contains("ShdPnd:\t0000000000000000") && status.contains("State:\tS")
     });
-    drop(lock);
+    drop(log);
     assert_eq!(job.end().code, 3);
     assert_eq!(env.event("hook_ended")["exit_code"], 0);
     assert!(env.exists("hooked"));
