@@ -121,6 +121,33 @@ fn failed_rotation_on_full_disk_keeps_log_valid() {
 }
 
 #[test]
+fn many_failed_attempts_leave_space_for_end() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" run -q --run it --close --no-capture --retries 60 --retry-delay 0 --rollback true \
+            -- sh -c 'cat /dev/zero 2>/dev/null >>fill; exit 3' 2>../told
+        echo "code $?"
+        "$RUNLOG" status it --json
+    "#;
+    let Some(output) = on_small_disk(&env, script) else {
+        return;
+    };
+    let shown = output.stdout();
+    assert!(shown.starts_with("code 3\n"), "{shown}");
+    assert!(shown.contains("\"stage\":\"rolled_back\""), "{shown}");
+    let told = std::fs::read_to_string(env.path("told")).unwrap();
+    let warnings: Vec<_> = told
+        .lines()
+        .filter(|line| line.contains("warning: "))
+        .collect();
+    assert_eq!(warnings.len(), 2, "{told}");
+    assert!(
+        warnings[1].ends_with("more events of the job are not in the log"),
+        "{told}"
+    );
+}
+
+#[test]
 fn detached_run_reports_that_its_id_is_lost() {
     let env = TestEnv::new();
     let output = env.sh(r#""$RUNLOG" run --detach -- touch done >/dev/full"#);
