@@ -32,7 +32,11 @@ impl ActiveCheck {
             (Some(sealed), Some(_)) => sealed.compressed,
             // Check again, because a rotation may have given it its name in the meantime.
             (Some(sealed), None) => sealed.compressed && dir.stat(layout::ACTIVE)?.is_none(),
-            (None, Some(active)) => !may_start_log(active)? && has_output(dir)?,
+            (None, Some(active)) => match first_byte(active)? {
+                Some(0) => true,
+                Some(_) => false,
+                None => has_output(dir)?,
+            },
             (None, None) => has_output(dir)?,
         };
         let damage = is_expected.then(|| Damage {
@@ -59,12 +63,12 @@ impl ActiveCheck {
     }
 }
 
-/// Returns whether a segment starts like a line.
-fn may_start_log(segment: &Segment) -> Result<bool, StorageError> {
+/// Returns the first byte of a segment. No writer starts a log with a zero.
+fn first_byte(segment: &Segment) -> Result<Option<u8>, StorageError> {
     let mut first = [0];
     let read = segment.open()?.file.read_at(&mut first, 0);
     let read = read.at("read", &segment.path)?;
-    Ok(read > 0 && first != [0])
+    Ok((read > 0).then_some(u8::from_ne_bytes(first)))
 }
 
 /// Returns whether a job of the run in `dir` has printed anything.

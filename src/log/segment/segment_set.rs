@@ -215,7 +215,8 @@ pub fn is_started(dir: &Dir) -> Result<bool, StorageError> {
         let is_event = match classify_raw(&line) {
             LineClass::Ours(env) => env.kind != EventType::LogRepaired,
             LineClass::Foreign(_) => true,
-            LineClass::Damage(_) => line.whole,
+            // No writer writes zeros: the file was overwritten, or lost its bytes in a power loss.
+            LineClass::Damage(_) => line.whole || line.bytes.starts_with(&[0]),
         };
         if is_event {
             return Ok(true);

@@ -203,6 +203,20 @@ fn unfinished_last_line_is_not_read() {
     assert_eq!((seen, reader.next_seq()), (2, 2));
 }
 
+#[test]
+fn zeros_are_damage_and_no_torn_first_write() {
+    let it = TestLog::with_notes(0);
+    let log = it.log();
+    it.set(b"{\"v\":1,");
+    assert!(!is_started(log.dir()).unwrap());
+    assert_eq!(it.read().damage, []);
+    it.set(&[0; 6_000]);
+    assert!(is_started(log.dir()).unwrap());
+    assert_eq!(it.read().reasons(), [DamageReason::Gap]);
+    let summary = read_summary(log.dir(), JobScope::All).unwrap();
+    assert!(summary.is_uncertain);
+}
+
 type Put = fn(&TestLog);
 
 #[test]
