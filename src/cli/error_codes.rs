@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Error;
+use rustix::io::Errno;
 
 use super::exit_code::Code;
 use super::limit_hint::limit_hint;
@@ -12,8 +13,8 @@ use super::run::{LockHeld, MissingRecord};
 use super::usage_error::UsageError;
 use crate::job::{RerunError, StartError, UncertainLog, UndoError, UntrustedLog};
 use crate::log::{
-    AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
-    SelectError, StorageError, command_line,
+    AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, LOCK_ACTION, Refusal,
+    RotateError, SelectError, StorageError, command_line,
 };
 use crate::volume::{SEVERAL_LINKS, VolumeError, layout};
 
@@ -291,8 +292,7 @@ fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
             Some("use a newer runlog to write to this run"),
         ),
         StorageError::NoSpace { source, .. } => {
-            let full = "free disk space (or raise the quota), then retry";
-            (Code::Io, limit_hint(source).or(Some(full)))
+            (Code::Io, limit_hint(source).or(Some(NO_SPACE_HINT)))
         }
     }
 }
@@ -303,6 +303,9 @@ fn is_in_omne(path: &Path) -> bool {
         .skip(1)
         .any(|dir| dir.ends_with(layout::OMNE))
 }
+
+/// What to do without space: creating a file fails in the same way if only inodes are missing.
+const NO_SPACE_HINT: &str = "free disk space or inodes (`df -i`), or raise the quota; then retry";
 
 fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
     match e {
@@ -332,6 +335,13 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
         VolumeError::UnsafeFile { .. } | VolumeError::NotEntered { .. } => {
             (Code::Io, Some("move it away"))
         }
+        VolumeError::Io { action, .. } if *action == LOCK_ACTION => (
+            Code::Io,
+            Some(
+                "this file system has no working flock(2); put the volume on a local one with -C \
+                 DIR",
+            ),
+        ),
         VolumeError::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => (Code::NotFound, Some("check the path")),
             io::ErrorKind::PermissionDenied => {
@@ -341,7 +351,12 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
                 Code::Io,
                 Some("name a directory on a writable file system with -C DIR"),
             ),
-            io::ErrorKind::StorageFull => (Code::Io, Some("free disk space, then retry")),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Code::Io, Some(NO_SPACE_HINT))
+            }
+            _ if Errno::from_io_error(source) == Some(Errno::IO) => {
+                (Code::Io, Some("check the disk (`dmesg`)"))
+            }
             _ => (Code::Io, limit_hint(source)),
         },
     }

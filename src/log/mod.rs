@@ -105,6 +105,7 @@ pub use crate::log::write::run_log::RunLog;
 
 // Only for the program.
 pub(crate) use crate::log::format::ulid::fresh_ulid;
+pub(crate) use crate::log::lock::file_lock::LOCK_ACTION;
 pub(crate) use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
 pub(crate) use crate::log::lock::named_lock::{LockHolder, NamedLock, NamedLockAttempt};
 pub(crate) use crate::log::read::cursor::{Cursor, CursorError, RunEnd};

@@ -123,9 +123,38 @@ fn note_without_space_is_rejected_before_writing() {
     exit 7
     -- stderr
     error: nothing was written to `[ROOT]/.omne/var/runs/it/events.jsonl`: No space left on device (os error 28)
-    hint: free disk space (or raise the quota), then retry
+    hint: free disk space or inodes (`df -i`), or raise the quota; then retry
     ");
     assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);
+}
+
+#[test]
+fn error_of_system_has_next_step() {
+    let env = opened();
+    for (fault, reason, hint) in [
+        (
+            "fallocate:error=EDQUOT",
+            "Disk quota exceeded",
+            "or raise the quota",
+        ),
+        (
+            "flock:error=ENOLCK",
+            "No locks available",
+            "no working flock(2)",
+        ),
+        (
+            "write:error=EIO:when=1",
+            "Input/output error",
+            "check the disk (`dmesg`)",
+        ),
+    ] {
+        let Some(output) = with_fault(&env, fault, &["emit", "--run", "it", "x"]) else {
+            return;
+        };
+        let stderr = output.stderr();
+        assert_eq!(output.code, 7, "{stderr}");
+        assert!(stderr.contains(reason) && stderr.contains(hint), "{stderr}");
+    }
 }
 
 #[test]

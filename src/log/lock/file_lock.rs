@@ -20,6 +20,9 @@ const MIN_BACKOFF: Duration = Duration::from_micros(30);
 /// time.
 const MAX_BACKOFF: Duration = Duration::from_micros(500);
 
+/// The action in the error of a lock that cannot be taken at all.
+pub(crate) const LOCK_ACTION: &str = "lock";
+
 /// A held advisory lock. Dropping it releases the lock.
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the lock"]
@@ -169,7 +172,7 @@ fn guard<F: Borrow<File>>(
         {
             Ok(None)
         }
-        Err(e) => Err(e).at("lock", path).map_err(StorageError::from),
+        Err(e) => Err(e).at(LOCK_ACTION, path).map_err(StorageError::from),
     }
 }
 
