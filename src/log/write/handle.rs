@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ulid::Ulid;
@@ -16,6 +16,7 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::{FileLockGuard, LockDeadline};
 use crate::log::segment::preallocate;
+use crate::sync::lock;
 use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, copy_access, layout};
 
 /// The maximum number of times that the active segment may be replaced while a writer waits for
@@ -30,8 +31,7 @@ pub(crate) struct RunHandle {
     chain: [Dir; 3],
     dir: Dir,
     run: RunId,
-    lock: File,
-    lock_key: FileKey,
+    lock: Mutex<LockFile>,
     /// The id of the first event if the log is empty.
     first_id: Option<Ulid>,
     /// Syncs of the run's directory. Each opened segment counts as a write.
@@ -53,11 +53,28 @@ struct RunPaths {
     active: PathBuf,
 }
 
+/// The open lock file of a run.
+#[derive(Debug)]
+struct LockFile {
+    file: Arc<File>,
+    key: FileKey,
+}
+
 /// The lock of the run itself, which excludes everything except appends to a segment that is
 /// already open.
 #[derive(Debug)]
-pub(crate) struct RunLock<'a> {
-    _guard: FileLockGuard<&'a File>,
+pub(crate) struct RunLock {
+    _guard: FileLockGuard<Arc<File>>,
+}
+
+impl LockFile {
+    /// Opens the lock file of the run in `dir`, and creates it if it does not exist.
+    fn open(dir: &Dir) -> Result<Self, VolumeError> {
+        let file = Arc::new(dir.append(layout::LOCK)?);
+        let stat = rustix::fs::fstat(&*file).at("stat", dir.path().join(layout::LOCK))?;
+        let key = FileKey::from(&stat);
+        Ok(Self { file, key })
+    }
 }
 
 /// An active segment and its lock.
@@ -75,8 +92,7 @@ impl RunHandle {
         run: &RunId,
         first_id: Option<Ulid>,
     ) -> Result<Self, StorageError> {
-        let lock = dir.append(layout::LOCK)?;
-        let stat = rustix::fs::fstat(&lock).at("stat", dir.path().join(layout::LOCK))?;
+        let lock = LockFile::open(&dir)?;
         let paths = RunPaths {
             run: layout::run_dir(run),
             // An id contains no NUL. An empty name would not resolve.
@@ -93,8 +109,7 @@ impl RunHandle {
             chain,
             dir,
             run: run.clone(),
-            lock,
-            lock_key: FileKey::from(&stat),
+            lock: Mutex::new(lock),
             first_id,
             names: GroupCommit::default(),
             ancestors,
@@ -136,41 +151,49 @@ impl RunHandle {
     ///
     /// # Errors
     /// Another process kept the lock, or the run was removed.
-    pub(crate) fn lock_run(&self, deadline: LockDeadline) -> Result<RunLock<'_>, StorageError> {
-        let guard = file_lock::exclusive(&self.lock, &self.paths.lock, deadline)?;
-        self.check_not_replaced()?;
-        Ok(RunLock { _guard: guard })
+    pub(crate) fn lock_run(&self, deadline: LockDeadline) -> Result<RunLock, StorageError> {
+        for _ in 0..MAX_OPENS {
+            let file = lock(&self.lock).file.clone();
+            let guard = file_lock::exclusive(file, &self.paths.lock, deadline)?;
+            if self.is_lock_current()? {
+                return Ok(RunLock { _guard: guard });
+            }
+            // Another program removed the file. Appenders exclude each other by the lock of the
+            // segment alone, so nothing was lost.
+            *lock(&self.lock) = LockFile::open(&self.dir)?;
+        }
+        Err(StorageError::RunRemoved {
+            path: self.paths.lock.clone(),
+        })
     }
 
     /// Takes the lock of the run if no other process holds it.
     ///
     /// # Errors
     /// The run was removed, or the file system does not support locks.
-    pub(crate) fn try_lock_run(&self) -> Result<Option<RunLock<'_>>, StorageError> {
-        let Some(guard) = file_lock::try_exclusive(&self.lock, &self.paths.lock)? else {
-            return Ok(None);
-        };
-        self.check_not_replaced()?;
-        Ok(Some(RunLock { _guard: guard }))
+    pub(crate) fn try_lock_run(&self) -> Result<Option<RunLock>, StorageError> {
+        let file = lock(&self.lock).file.clone();
+        let guard = file_lock::try_exclusive(file, &self.paths.lock)?;
+        let guard = guard.filter(|_| self.is_lock_current().is_ok_and(|is_current| is_current));
+        Ok(guard.map(|guard| RunLock { _guard: guard }))
     }
 
-    /// Checks, from the root of the volume down, that the open directory and lock file still
-    /// have their names. Otherwise the run was removed, and a new event would be lost.
+    /// Checks, from the root of the volume down, that the open directory still has its name.
+    /// Otherwise the run was removed, and a new event would be lost. Returns whether the open lock
+    /// file has its name too.
     ///
     /// # Errors
     /// The run was removed or replaced.
-    pub(crate) fn check_not_replaced(&self) -> Result<(), StorageError> {
+    pub(crate) fn is_lock_current(&self) -> Result<bool, StorageError> {
         let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
             Ok(dir.stat(name)?.as_ref().map(FileKey::from))
         };
-        if key_of(&self.root, &self.paths.run)? == Some(self.dir.key())
-            && key_of(&self.dir, layout::LOCK)? == Some(self.lock_key)
-        {
-            return Ok(());
+        if key_of(&self.root, &self.paths.run)? != Some(self.dir.key()) {
+            return Err(StorageError::RunRemoved {
+                path: self.dir.path().to_owned(),
+            });
         }
-        Err(StorageError::RunRemoved {
-            path: self.dir.path().to_owned(),
-        })
+        Ok(key_of(&self.dir, layout::LOCK)? == Some(lock(&self.lock).key))
     }
 
     /// Returns the length in bytes of `segment` if it is still the active segment of the run by
@@ -214,7 +237,7 @@ impl RunHandle {
     pub(crate) fn lock_active(
         &self,
         held: Option<&Arc<ActiveSegment>>,
-        _run_lock: &RunLock<'_>,
+        _run_lock: &RunLock,
         deadline: LockDeadline,
     ) -> Result<LockedSegment, StorageError> {
         for _ in 0..MAX_OPENS {

@@ -31,7 +31,7 @@ pub(crate) struct LockedRun<'a> {
     len: u64,
     // Dropped in this order, so that a waiting writer finds the lock of the segment free.
     _segment_lock: FileLockGuard<Arc<File>>,
-    _run_lock: Option<RunLock<'a>>,
+    _run_lock: Option<RunLock>,
 }
 
 /// Locks the state of a writer within the time for the file locks, because another thread may
@@ -237,8 +237,8 @@ fn lock_known_segment(
     };
     let segment = Arc::clone(segment);
     if writer.needs_path_check(deadline.started()) {
-        if handle.check_not_replaced().is_err() {
-            // The slow path reports the reason.
+        if !matches!(handle.is_lock_current(), Ok(true)) {
+            // The slow path reports the reason, or opens the new lock file.
             return Ok(None);
         }
         writer.record_path_check(deadline.started());
