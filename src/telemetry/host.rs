@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use jiff::Timestamp;
 use sysinfo::{MemoryRefreshKind, System};
 
 use super::cpu::CpuInfo;
@@ -11,6 +10,7 @@ use super::limits::memory_limit_bytes;
 use super::snapshot::{HostSnapshot, Readings};
 use super::stat::parse_number;
 use super::units::{clamp_exact, round2};
+use crate::volume::wall_clock;
 
 /// A sampler of the host. It reads facts that do not change while a job runs only once.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl HostSampler {
         let disk = DiskUsage::read(&self.volume).ok();
         let net = fs::read("/proc/net/dev").ok().map(|text| parse_net(&text));
         HostSnapshot {
-            taken_ts: Timestamp::now(),
+            taken_ts: wall_clock(),
             hostname: self.hostname.clone(),
             kernel: self.kernel.clone(),
             cpu_model: self.cpus.model.clone(),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::history::History;
@@ -11,6 +10,7 @@ use super::stat::{Stat, io_bytes};
 use super::table::{CpuClock, ProcessTable};
 use super::tree::{descendants_in, walk_tree};
 use super::units::{clamp_exact, round2, ticks_per_second, ticks_to_ms};
+use crate::volume::wall_clock;
 
 /// The maximum number of top consumers in a snapshot.
 const TOP_CONSUMERS: usize = 5;
@@ -44,7 +44,7 @@ impl ProcessSampler {
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
         let table: Vec<&Stat> = self.processes.read().ok()?.collect();
-        let taken_ts = Timestamp::now();
+        let taken_ts = wall_clock();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
         let mut shares = shares(&mut self.table, &alive);
 

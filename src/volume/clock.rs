@@ -1,12 +1,27 @@
 //! Timestamps of the log.
 
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+/// Returns the current time. A clock that is set past the last day of the calendar (in the year
+/// 9999) stands still there.
+pub fn wall_clock() -> Timestamp {
+    timestamp(SystemTime::now())
+}
+
+fn timestamp(now: SystemTime) -> Timestamp {
+    let limit = match now.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(_) => Timestamp::MAX,
+        Err(_) => Timestamp::MIN,
+    };
+    Timestamp::try_from(now).unwrap_or(limit)
+}
+
 /// Returns the current time in whole microseconds, the precision of the log.
 pub fn now_ts() -> Timestamp {
-    let now = Timestamp::now();
+    let now = wall_clock();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
@@ -91,7 +106,7 @@ pub struct Clock {
 impl Clock {
     /// Returns the wall-clock time as RFC 3339 UTC with exactly six decimals.
     pub fn now(&mut self) -> &str {
-        let now = Timestamp::now();
+        let now = wall_clock();
         let (second, micros) = (now.as_second(), now.subsec_microsecond());
         // Before 1970 the fraction is negative. Always format those times in full.
         let same = self.second == second && !self.text.is_empty() && micros >= 0;
@@ -122,7 +137,17 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn time_after_end_of_calendar_is_its_end() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(timestamp(at(0)), Timestamp::UNIX_EPOCH);
+        assert_eq!(timestamp(at(1 << 40)), Timestamp::MAX);
+        assert_eq!(format!("{:.6}", timestamp(at(1 << 40))).len(), 27);
+    }
 
     #[test]
     fn cached_second_matches_full_format() {

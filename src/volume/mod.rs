@@ -31,7 +31,7 @@ pub(crate) use file_access::copy_access;
 // For the program only.
 pub(crate) use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 pub(crate) use self::clock::{
-    Clock, ClockWatch, boot_id, elapsed_ms, is_this_boot, now_ts, uptime_ms,
+    Clock, ClockWatch, boot_id, elapsed_ms, is_this_boot, now_ts, uptime_ms, wall_clock,
 };
 pub(crate) use self::dir::{EnsuredDir, FileKey};
 pub(crate) use self::dir_stamp::DirStamp;

@@ -19,7 +19,7 @@ use crate::log::store::retention::{Eligibility, RetentionDecision, RunInfo};
 use crate::log::store::tombstones::count_excess;
 use crate::log::{GcError, GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::render::Execution;
-use crate::volume::Volume;
+use crate::volume::{Volume, wall_clock};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
@@ -37,7 +37,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let candidates = list_candidates(&volume, &filter)?;
     output.error(&candidates);
-    let now = Timestamp::now();
+    let now = wall_clock();
     let verdicts = limits.policy.plan(&candidates.runs, now);
     let plan = runs_to_remove(&candidates.runs, &verdicts);
     match &mut gc {

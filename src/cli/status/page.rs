@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
 
 use super::args::Args;
 use crate::cli::atomic_output::AtomicOutput;
@@ -17,7 +16,7 @@ use crate::log::open_dir;
 use crate::render::RunRecord;
 use crate::render::export::html::Html;
 use crate::render::export::{RunsPage, write_runs_page};
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{Dir, RunId, Volume, wall_clock};
 
 /// Writes the page of these runs to `out`, after the pages that it links to. Returns an error code
 /// if one of those could not be written.
@@ -39,7 +38,7 @@ pub(super) fn write_pages(
     };
     let page = RunsPage {
         title: volume.path().display().to_string(),
-        now: Timestamp::now(),
+        now: wall_clock(),
         links,
         unlinked,
     };

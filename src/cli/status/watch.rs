@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
 
 use super::screen::{KeyAction, Screen};
 use super::watched_runs::{WatchedLiveRun, WatchedRuns};
@@ -22,7 +21,7 @@ use crate::render::{
     Human, JobNow, JsonLines, ListFrame, MAX_SHOWN_JOBS, OUTPUT_TAIL_BYTES, RunFrame, RunNow,
     RunPrinter as _, RunRecord, Style, WatchedRun,
 };
-use crate::volume::{Dir, RunId};
+use crate::volume::{Dir, RunId, wall_clock};
 
 /// How often durations on the screen are updated.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
@@ -316,7 +315,7 @@ impl WatchCommand<'_> {
         selected.truncate(rows);
         ListFrame {
             volume: self.runs.volume().path().display().to_string(),
-            now: Timestamp::now(),
+            now: wall_clock(),
             runs: selected.into_iter().map(|run| self.run_now(run)).collect(),
             total,
             states: states.to_vec(),
@@ -355,7 +354,7 @@ impl WatchCommand<'_> {
         });
         Some(RunFrame {
             run: self.runs.report(run, &dir)?,
-            now: Timestamp::now(),
+            now: wall_clock(),
             usual_ms: self.runs.durations.median(&live.run.state().name),
             jobs: jobs.collect(),
         })

@@ -13,6 +13,7 @@ use crate::cli::value_parsers::{
     EventTypeParser, parse_count, parse_duration, parse_moment, stream,
 };
 use crate::log::{Cursor, EventType, StreamId};
+use crate::volume::wall_clock;
 
 /// The lines to show first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl Args {
 
     /// Returns how long it is until the time of --until: zero once that has passed.
     pub(super) fn left_until(&self) -> Option<Duration> {
-        let left = self.until_time()?.duration_since(Timestamp::now());
+        let left = self.until_time()?.duration_since(wall_clock());
         Some(left.max(SignedDuration::ZERO).unsigned_abs())
     }
 

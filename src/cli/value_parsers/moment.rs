@@ -5,6 +5,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::duration::parse_signed;
+use crate::volume::wall_clock;
 
 /// The fewest digits of an integer that is read as Unix seconds.
 ///
@@ -19,7 +20,7 @@ const MIN_UNIX_DIGITS: usize = 9;
 ///
 /// Returns a message if `text` is none of these, or is out of the range of dates.
 pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    moment_at(text, Timestamp::now(), &crate::cli::time_zone::system())
+    moment_at(text, wall_clock(), &crate::cli::time_zone::system())
 }
 
 /// Parses a moment relative to `now` and `zone`.

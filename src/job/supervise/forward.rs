@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io;
 
-use jiff::Timestamp;
 use rustix::process::{getpgrp, getpid, getsid};
 
 use crate::job::process::fork;
@@ -16,6 +15,7 @@ use crate::job::process::signals::{ReceivedSignal, asks_to_end};
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::telemetry;
 use crate::telemetry::LiveProcess;
+use crate::volume::wall_clock;
 
 /// The signals that the kernel sends to a whole process group for its terminal. It sends others,
 /// such as that of `alarm(2)`, to one process.
@@ -336,7 +336,7 @@ fn passed(arrived: &ReceivedSignal) -> PassedSignal {
         from_kernel: arrived.from_kernel,
         pid: arrived.pid,
         uid: arrived.uid,
-        at_micros: Timestamp::now().as_microsecond(),
+        at_micros: wall_clock().as_microsecond(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
     ErrorKind, JobEnded, JobSampled, JobStarted, RunClosed, RunOpened, parse_payload,
 };
-use crate::volume::{JobId, is_this_boot, uptime_ms};
+use crate::volume::{JobId, is_this_boot, uptime_ms, wall_clock};
 
 /// The maximum difference between the time of an event and that of what it reports. An event
 /// waits for locks and disks before it is written.
@@ -66,7 +66,7 @@ impl SteadyTime {
 
     /// Returns the corrected current time.
     pub fn now(&mut self) -> Timestamp {
-        let now = Timestamp::now();
+        let now = wall_clock();
         if is_this_boot(self.base.as_ref().map(|base| &base.boot_id)) {
             self.align(now, uptime_ms());
         }

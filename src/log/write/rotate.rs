@@ -12,8 +12,6 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::batch::Close;
 use super::checkpoint::{checkpoint, loss_record};
 use super::end_of_log::newest_sealed;
@@ -31,7 +29,7 @@ use crate::log::segment::preallocate;
 use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_file;
-use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout, wall_clock};
 
 /// The number of new bytes that may remain to be read under the locks.
 const SCAN_UNLOCKED_MIN: u64 = 1 << 20;
@@ -60,7 +58,7 @@ pub fn plan_rotation(
     let len = file.metadata().at("stat", &path)?.len();
     let mut stats = ScanStats::default();
     stats.advance(&Arc::new(file), len, &path)?;
-    Ok(match threshold.check(&stats, Timestamp::now()) {
+    Ok(match threshold.check(&stats, wall_clock()) {
         Ok(()) => RotationPlan::Seal { bytes: stats.end },
         Err(why) => RotationPlan::Skip(why),
     })
@@ -88,7 +86,7 @@ pub(crate) fn scan_unlocked(
         writer.refresh(handle, &segment, segment.len(path)?, u64::MAX)?;
         let unread = writer.len().saturating_sub(stats.end);
         stats.advance(segment.file(), writer.len(), path)?;
-        let is_due = threshold.check(&stats, Timestamp::now()).is_ok();
+        let is_due = threshold.check(&stats, wall_clock()).is_ok();
         if is_due && (unread >= SCAN_UNLOCKED_MIN || !synced) {
             segment.sync(path, File::sync_data)?;
             synced = true;
@@ -123,7 +121,7 @@ pub(crate) fn rotate(
         _ => ScanStats::default(),
     };
     stats.advance(segment.file(), len, path)?;
-    if let Err(why) = threshold.check(&stats, Timestamp::now()) {
+    if let Err(why) = threshold.check(&stats, wall_clock()) {
         return Ok(Rotation::Skipped(why));
     }
     let sealed = describe_sealed(run, &stats)?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
 use crate::log::format::payload::{EnclosingJob, ForwardedSignal, JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone, Ulid};
-use crate::volume::{JobId, RunId, Volume, elapsed_ms, is_this_boot, rfc3339};
+use crate::volume::{JobId, RunId, Volume, elapsed_ms, is_this_boot, rfc3339, wall_clock};
 
 /// The last event that a state is based on.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -109,7 +109,7 @@ impl RunRecord {
         let state = summary.state;
         // A run without events is as old as its id.
         let age = || run_id.ulid();
-        let now = Timestamp::now();
+        let now = wall_clock();
         let so_far = state.elapsed_ms(now);
         let mut record = Self {
             first_id: state.first_id.or_else(age),
