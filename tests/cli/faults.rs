@@ -327,34 +327,3 @@ fn event_that_cannot_be_written_precedes_next_one() {
     assert_eq!(env.event("job_failed")["exit_code"], 3);
     env.ok(&["replay", "it", "--verify"]);
 }
-
-#[test]
-fn failed_attempt_that_cannot_be_written_precedes_next_one() {
-    let env = TestEnv::new();
-    let run = [
-        "run",
-        "--run",
-        "it",
-        "--close",
-        "--retries",
-        "1",
-        "--retry-delay",
-        "0",
-    ];
-    let script = format!("{FILL}; test -e again && {DRAIN} || fill; touch again; exit 3");
-    let output = env.run(&[&run[..], &["--", "sh", "-c", &script]].concat());
-    assert_eq!(output.code, 3, "{}", output.stderr());
-    let stderr = output.stderr();
-    assert!(
-        stderr.contains("a failed attempt is not in the log"),
-        "{stderr}"
-    );
-    let jobs: Vec<_> = env
-        .types("it")
-        .into_iter()
-        .filter(|it| it.starts_with("job_"))
-        .collect();
-    let attempts = ["job_started", "job_failed", "job_started", "job_failed"];
-    assert!(jobs.ends_with(&attempts.map(str::to_owned)), "{jobs:?}");
-    env.ok(&["replay", "it", "--verify"]);
-}

@@ -232,12 +232,17 @@ fn killed_front_cancels_job_and_rolls_it_back() {
 fn job_of_killed_front_is_not_started() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
-    let lock = fs::File::open(env.run_dir("it").join("lock")).unwrap();
+    let path = env.run_dir("it").join("lock");
+    let lock = fs::File::open(&path).unwrap();
     lock.lock().unwrap();
     let rollback = ["--rollback", "touch undone"];
     let run = ["run", "--run", "it", "--close"];
     let job = env.spawn(&[&run[..], &rollback, &["--", "touch", "started"]].concat());
-    wait_until("the supervisor", || !supervisors(job.pid()).is_empty());
+    wait_until("the supervisor waits for the lock", || {
+        let holders = holders(&path);
+        let mut supervisors = supervisors(job.pid()).into_iter();
+        supervisors.any(|pid| holders.contains(&pid))
+    });
     job.signal(Signal::KILL);
     wait_until_dead(job.pid());
     drop(lock);

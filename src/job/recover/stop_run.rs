@@ -280,7 +280,12 @@ impl<'a> PendingStop<'a> {
                 && is_held(self.dir, job)
         };
         if running.is_empty() && !state.jobs.iter().any(is_busy) {
-            return Ok(Some(StopOutcome::Ended(inspected.verdict)));
+            // A supervisor may have closed the run and exited since the log was read.
+            let verdict = match inspected.verdict.state {
+                RunStatus::Open => inspect_run(self.dir, JobScope::All)?.verdict,
+                _ => inspected.verdict,
+            };
+            return Ok(Some(StopOutcome::Ended(verdict)));
         }
         if inspected.verdict.state == RunStatus::Lost {
             return Ok(Some(StopOutcome::NotRunning(inspected.verdict)));

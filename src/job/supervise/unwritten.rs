@@ -59,3 +59,41 @@ impl Unwritten {
         self.0.drain(..written.min(self.0.len()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn only_written_events_are_removed() {
+        let run = "it".parse().unwrap();
+        let mut unwritten = Unwritten::default();
+        for name in ["a", "b"] {
+            unwritten.push(Draft::note(&run, None, name, &()).unwrap());
+        }
+        let refused = StorageError::NoSpace {
+            path: PathBuf::new(),
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        unwritten.remove_written(&Err(refused.into()));
+        assert_eq!(unwritten.drafts().len(), 2);
+        unwritten.remove_written(&Err(AppendError::Partial {
+            path: PathBuf::new(),
+            written: 1,
+            total: 2,
+            source: io::ErrorKind::StorageFull.into(),
+        }));
+        assert_eq!(unwritten.drafts().len(), 1);
+        // The close of the run was written too.
+        unwritten.remove_written(&Err(AppendError::Partial {
+            path: PathBuf::new(),
+            written: 2,
+            total: 3,
+            source: io::ErrorKind::StorageFull.into(),
+        }));
+        assert!(unwritten.is_empty());
+    }
+}
