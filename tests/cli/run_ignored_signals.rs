@@ -11,17 +11,17 @@ use crate::support::process::supervisors;
 use crate::support::terminal::has;
 
 /// Replaces the "ignore" that a job has inherited, which a shell cannot do. The arguments are the
-/// signal and whether to end after it.
+/// signal and the exit code with which to end after it, or 0 to continue.
 const HANDLER: &str = r#"
     sub touch { open(my $file, ">>", shift); print $file "x"; close $file }
-    $SIG{$ARGV[0]} = sub { touch("got"); exit 7 if $ARGV[1] eq "end" };
+    $SIG{$ARGV[0]} = sub { touch("got"); exit $ARGV[1] if $ARGV[1] };
     touch("ready");
     select(undef, undef, undef, 0.01) until -e "go";
     exit 1;
 "#;
 
 /// Starts `run` with an ignored signal that the job handles; `None` without perl.
-fn spawn(env: &TestEnv, signal: &str, options: &[&str], then: &str) -> Option<Background> {
+fn spawn(env: &TestEnv, signal: &str, options: &[&str], exit_code: &str) -> Option<Background> {
     if !has("perl") {
         return None;
     }
@@ -29,7 +29,7 @@ fn spawn(env: &TestEnv, signal: &str, options: &[&str], then: &str) -> Option<Ba
     let ignore = format!("--ignore-signal={signal}");
     command.args([&ignore, env!("CARGO_BIN_EXE_runlog"), "run"]);
     command.args(options);
-    command.args(["--", "perl", "-e", HANDLER, signal, then]);
+    command.args(["--", "perl", "-e", HANDLER, signal, exit_code]);
     let job = Background::new(&mut command);
     env.wait_for_file("ready");
     Some(job)
@@ -45,7 +45,7 @@ fn ignored_signal_reaches_job_that_handles_it() {
         ("USR1", Signal::USR1),
     ] {
         let env = TestEnv::new();
-        let Some(job) = spawn(&env, name, &[], "end") else {
+        let Some(job) = spawn(&env, name, &[], "7") else {
             return;
         };
         job.signal(signal);
@@ -59,7 +59,7 @@ fn ignored_signal_reaches_job_that_handles_it() {
 fn ignored_signal_does_not_ask_for_end() {
     let env = TestEnv::new();
     let options = ["--kill-after=1ms", "--retries=1", "--retry-delay=1s"];
-    let Some(job) = spawn(&env, "TERM", &options, "continue") else {
+    let Some(job) = spawn(&env, "TERM", &options, "0") else {
         return;
     };
     job.signal(Signal::TERM);
@@ -79,11 +79,11 @@ fn ignored_signal_does_not_ask_for_end() {
 #[test]
 fn job_that_ends_with_ignored_signal_is_not_retried() {
     let env = TestEnv::new();
-    let Some(job) = spawn(&env, "TERM", &["--retries=1"], "end") else {
+    let Some(job) = spawn(&env, "TERM", &["--retries=1"], "143") else {
         return;
     };
     job.signal(Signal::TERM);
-    assert_eq!(job.wait().code, 7);
+    assert_eq!(job.wait().code, 143);
     assert_eq!(fs::read_to_string(env.path("ready")).unwrap(), "x");
 }
 
