@@ -232,20 +232,23 @@ fn killed_front_cancels_job_and_rolls_it_back() {
 fn job_of_killed_front_is_not_started() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
-    let path = env.run_dir("it").join("lock");
-    let lock = fs::File::open(&path).unwrap();
-    lock.lock().unwrap();
+    let path = env.log_path("it");
+    let locks = [env.run_dir("it").join("lock"), path.clone()].map(|path| {
+        let lock = fs::File::open(path).unwrap();
+        lock.lock().unwrap();
+        lock
+    });
     let rollback = ["--rollback", "touch undone"];
     let run = ["run", "--run", "it", "--close"];
     let job = env.spawn(&[&run[..], &rollback, &["--", "touch", "started"]].concat());
-    wait_until("the supervisor waits for the lock", || {
+    wait_until("the supervisor opens the log", || {
         let holders = holders(&path);
         let mut supervisors = supervisors(job.pid()).into_iter();
         supervisors.any(|pid| holders.contains(&pid))
     });
     job.signal(Signal::KILL);
     wait_until_dead(job.pid());
-    drop(lock);
+    drop(locks);
     let failed = env.wait_for("job_failed");
     assert_eq!(failed["error"]["kind"], "canceled", "{failed}");
     env.wait_for("run_closed");
