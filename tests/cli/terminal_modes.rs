@@ -3,8 +3,9 @@
 use crate::support::env::{TestEnv, pid_of, wait_until};
 use crate::support::terminal::{Terminal, has};
 
-/// A job that sets modes on the terminal that it prints to, and waits.
-const RAW: &str = "sh -c 'stty raw -echo <&1; echo $$ >pid; while :; do sleep 0.05; done'";
+/// A job that sets modes on the terminal that it prints to, and waits for the file `end`.
+const RAW: &str =
+    "sh -c 'stty raw -echo <&1; echo $$ >pid; until test -e end; do sleep 0.05; done'";
 
 /// Starts a shell with job control and a job that has changed the modes.
 fn raw_job<'a>(env: &'a TestEnv, flags: &str) -> Option<(Terminal<'a>, String)> {
@@ -121,9 +122,10 @@ fn modes_set_by_another_process_remain() {
     let tty = terminal.format_variable("pane_tty");
     assert_eq!(env.sh(&format!("stty sane -echo -F {tty}")).code, 0);
     let others = terminal.modes();
-    kill(env.wait_for("job_started")["pid"].as_i64().unwrap());
-    env.wait_for("job_failed");
-    wait_for_modes(&terminal, &others);
+    terminal.line("touch ended");
+    env.write("end", "");
+    env.wait_for_file("ended");
+    assert_eq!(terminal.modes(), others);
 }
 
 #[test]
