@@ -24,7 +24,14 @@ fn hidden_job_at_terminal_is_ended_and_stopped() {
     if !can_unmount(&env) {
         return;
     }
-    let shell = ["unshare", "-m", "sh", "-c", "umount -l /proc; exec sh -m"];
+    // A prompt would hide the output of a line that was typed before it.
+    let shell = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        "umount -l /proc; PS1= exec sh -m",
+    ];
     let Some(terminal) = Terminal::with(&env, &shell) else {
         return;
     };
