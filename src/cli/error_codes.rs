@@ -16,12 +16,16 @@ use crate::log::{
     AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, LOCK_ACTION, Refusal,
     RotateError, SelectError, StorageError, command_line,
 };
-use crate::volume::{SEVERAL_LINKS, VolumeError, layout};
+use crate::volume::{RunId, SEVERAL_LINKS, VolumeError, layout};
 
 /// Damage that ends a command with `--strict`.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct DamageFound(pub Damage);
+#[error("{damage}")]
+pub(crate) struct DamageFound {
+    pub damage: Damage,
+    /// The words that name the damaged log on the command line of `runlog replay`.
+    pub log_words: String,
+}
 
 /// Returns the exit code of an error, and what to do about it.
 pub(super) fn code_and_hint(e: &Error) -> (Code, Option<Cow<'static, str>>) {
@@ -29,12 +33,48 @@ pub(super) fn code_and_hint(e: &Error) -> (Code, Option<Cow<'static, str>>) {
         return (Code::RunLocked, Some(held.hint().into()));
     }
     let (code, hint) = classify(e);
-    let untrusted = match (e.downcast_ref(), e.downcast_ref()) {
+    let hint = specific_hint(e).map(Cow::Owned).or_else(|| {
+        Some(match (hint?, run_of(e)) {
+            (hint, Some(run)) => hint.replace(" RUN`", &format!(" {run}`")).into(),
+            (hint, None) => hint.into(),
+        })
+    });
+    (code, hint)
+}
+
+/// Returns the hint of an error whose details are part of what to type.
+fn specific_hint(e: &Error) -> Option<String> {
+    if let Some(DamageFound { log_words, .. }) = e.downcast_ref() {
+        return Some(format!(
+            "run without --strict to skip damage, or `runlog replay --verify {log_words}` to list it"
+        ));
+    }
+    match (e.downcast_ref(), e.downcast_ref()) {
         (Some(UndoError::Untrusted(untrusted)), _)
-        | (_, Some(RerunError::Untrusted(untrusted))) => Some(check_commands(untrusted).into()),
+        | (_, Some(RerunError::Untrusted(untrusted))) => Some(check_commands(untrusted)),
         _ => None,
-    };
-    (code, untrusted.or(hint.map(Cow::Borrowed)))
+    }
+}
+
+/// Returns the run that an error concerns, which replaces `RUN` in its hint.
+fn run_of(e: &Error) -> Option<&RunId> {
+    if let Some(UncertainLog { run }) = e.downcast_ref() {
+        return Some(run);
+    }
+    if let Some(e) = e.downcast_ref() {
+        return match e {
+            UndoError::Uncertain(UncertainLog { run })
+            | UndoError::Running { run, .. }
+            | UndoError::NoEnd { run, .. }
+            | UndoError::Append(AppendError::Refused(Refusal::Unfinished { run, .. })) => Some(run),
+            _ => None,
+        };
+    }
+    match (e.downcast_ref(), e.downcast_ref()) {
+        (Some(RerunError::Running { run, .. }), _)
+        | (_, Some(AppendError::Refused(Refusal::Unfinished { run, .. }))) => Some(run),
+        _ => None,
+    }
 }
 
 /// Returns the hint if other users may have written a log.
@@ -42,8 +82,9 @@ fn check_commands(untrusted: &UntrustedLog) -> String {
     let omne = untrusted.omne.display().to_string();
     let chmod = ["chmod", "-R", "go-w", &omne].map(str::to_owned);
     format!(
-        "check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run \
+        "check the recorded commands (`runlog replay --json {}`); if only you wrote the log, run \
          `{}` and retry",
+        untrusted.run,
         command_line(&chmod)
     )
 }
@@ -53,10 +94,7 @@ fn classify(e: &Error) -> (Code, Option<&'static str>) {
         return (Code::Usage, Some(usage.hint));
     }
     if e.downcast_ref::<DamageFound>().is_some() {
-        return (
-            Code::Damage,
-            Some("omit --strict to skip damage, or give --verify instead to list it"),
-        );
+        return (Code::Damage, None);
     }
     if let Some(e) = e.downcast_ref::<StartError>() {
         return classify_start(e);

@@ -417,7 +417,7 @@ fn recover_refuses_commands_from_writable_log() {
     -- stderr
     run_id=it-[ULID]
     error: refusing to run recorded commands: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
-    hint: check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run `chmod -R go-w [ROOT]/.omne` and retry
+    hint: check the recorded commands (`runlog replay --json it-[ULID]`); if only you wrote the log, run `chmod -R go-w [ROOT]/.omne` and retry
     ");
     assert_eq!(bytes(&env, &run), before);
     env.ok(&RECOVER);

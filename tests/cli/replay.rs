@@ -196,7 +196,7 @@ fn strict_replay_stops_at_damage() {
     assert_snapshot!(snapshot(&env, &output).split_once("-- stderr").unwrap().1, @"
 
     error: [ROOT]/.omne/var/runs/it/events.jsonl:6:[OFFSET]: damaged line: its checksum does not match
-    hint: omit --strict to skip damage, or give --verify instead to list it
+    hint: run without --strict to skip damage, or `runlog replay --verify it` to list it
     ");
     for mode in [&["--state"][..], &["--output"], &["--speed", "max"], &[]] {
         let args = [&["replay", "it", "--strict"], mode].concat();

@@ -97,7 +97,7 @@ fn failed_hook_is_recorded_and_keeps_exit_code() {
     let stderr = output.stderr();
     assert!(stderr.contains("out\nerr\n"), "{stderr}");
     assert!(
-        stderr.contains("warning: the hook on_end: it exited with code 9"),
+        stderr.contains("warning: the hook on_end failed: it exited with code 9"),
         "{stderr}"
     );
     let event = env.event("hook_ended");

@@ -100,7 +100,7 @@ fn close_with_live_job_exits_4() {
     exit 4
     -- stderr
     error: run `ci` has jobs that have not ended: cat
-    hint: check the jobs with `runlog status RUN`; end lost ones with `runlog replay --recover RUN`
+    hint: check the jobs with `runlog status ci`; end lost ones with `runlog replay --recover ci`
     ");
     assert_eq!(job.end().code, 0);
     env.ok(&["run", "--run", "ci", "--close"]);

@@ -130,7 +130,7 @@ fn running_run_is_not_undone() {
     exit 4
     -- stderr
     error: cannot undo run `it` while it is running: the supervisor of job b holds its lease; it is process [PID], and its front is process [PID]
-    hint: wait for the run to end (`runlog status --wait RUN`), or stop it, then retry
+    hint: wait for the run to end (`runlog status --wait it`), or stop it, then retry
     ");
     goes_on.kill();
     let output = env.run(&UNDO);

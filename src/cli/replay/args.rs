@@ -6,7 +6,7 @@ use crate::cli::replay::at_point::AtPoint;
 use crate::cli::replay::pace::Speed;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::stream;
-use crate::log::StreamId;
+use crate::log::{StreamId, command_line};
 
 /// Show a run's timeline; verify, export, compare, recover or undo it
 ///
@@ -176,6 +176,14 @@ impl Args {
     /// Returns the run to show, by default the newest.
     pub(super) fn run_to_show(&self) -> &str {
         self.run.as_deref().unwrap_or("latest")
+    }
+
+    /// Returns the words that name the run or the log to show.
+    pub(super) fn source_words(&self) -> String {
+        match &self.wal {
+            Some(path) => command_line(&["--wal".to_owned(), path.display().to_string()]),
+            None => self.run_to_show().to_owned(),
+        }
     }
 
     /// Returns the run to change.

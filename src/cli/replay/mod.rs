@@ -85,7 +85,11 @@ fn read(
 /// Returns the exit code for skipped damage, or an error with `--strict`.
 fn report_skipped(args: &Args, damage: &Damage) -> Result<Code> {
     if args.strict {
-        return Err(DamageFound(damage.clone()).into());
+        let error = DamageFound {
+            damage: damage.clone(),
+            log_words: args.source_words(),
+        };
+        return Err(error.into());
     }
     Ok(Code::Damage)
 }

@@ -43,12 +43,9 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     out.flush()?;
     out.get_mut().finish()?;
     if timeline.has_damage() {
-        let listed = match source {
-            ReplaySource::Run(run, _) => format!("--verify {run}"),
-            ReplaySource::Wal(..) => "--wal FILE --verify".to_owned(),
-        };
         print_stderr(format_args!(
-            "warning: damage was skipped; list it with `runlog replay {listed}`"
+            "warning: damage was skipped; list it with `runlog replay --verify {}`",
+            args.source_words()
         ));
     }
     Ok(code)

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use rustix::fs::{Stat, fstat};
 
 use crate::log::StorageError;
-use crate::volume::{Dir, IoContext, Volume, layout};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 
 /// The error if another user may have written the recorded commands.
 #[derive(Debug, thiserror::Error)]
 #[error("refusing to run recorded commands: {} {why}", path.display())]
 pub struct UntrustedLog {
+    /// The run.
+    pub run: RunId,
     /// The file or directory.
     path: PathBuf,
     /// The problem with it.
@@ -25,10 +27,12 @@ pub struct UntrustedLog {
 /// A file or directory cannot be checked.
 pub(crate) fn check_ownership(
     volume: &Volume,
+    run: &RunId,
     dir: &Dir,
 ) -> Result<Option<UntrustedLog>, StorageError> {
     let chain = volume.make_runs()?;
     let untrusted = |path, why| UntrustedLog {
+        run: run.clone(),
         path,
         why,
         omne: volume.path().join(layout::OMNE),

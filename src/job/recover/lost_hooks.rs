@@ -79,7 +79,7 @@ pub fn due_hooks(
     if ran.may_lack_some && !due.is_empty() {
         in_doubt.allow_uncertain(run)?;
     }
-    match check_ownership(volume, dir)? {
+    match check_ownership(volume, run, dir)? {
         Some(untrusted) => Err(untrusted.into()),
         None => Ok(due),
     }

@@ -128,7 +128,7 @@ pub fn jobs_to_rerun(
 ) -> Result<Vec<RecordedJob>, RerunError> {
     let SelectedRun { run, dir, .. } = found;
     let jobs = select_jobs(run, &inspected.summary.state.jobs, which)?;
-    if let Some(untrusted) = check_ownership(volume, dir)? {
+    if let Some(untrusted) = check_ownership(volume, run, dir)? {
         return Err(untrusted.into());
     }
     let not_recorded = |job: &JobId, why| RerunError::NotRecorded {

@@ -177,7 +177,7 @@ impl<'a> RollbackRunner<'a> {
         dir: &'a Dir,
         on_warning: &'a OnWarning,
     ) -> Result<Self, UndoError> {
-        if let Some(untrusted) = check_ownership(volume, dir)? {
+        if let Some(untrusted) = check_ownership(volume, log.run_id(), dir)? {
             return Err(untrusted.into());
         }
         Ok(Self {

@@ -175,7 +175,7 @@ impl Supervisor<'_> {
     ) -> HookResult {
         let page = self.control.page;
         if let Some(error) = &event.error {
-            (self.on_warning)(&format!("the hook {}: {}", hook.name, error.message));
+            (self.on_warning)(&format!("the hook {} failed: {}", hook.name, error.message));
         }
         self.append_terminal("the end of a hook", events.hook_ended(&event), Close::No);
         let state = page.hooks.state(hook.slot);
