@@ -351,6 +351,10 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::NotFound,
             Some("create one with `runlog run COMMAND`, or name one with -C DIR"),
         ),
+        VolumeError::InsideVolume { .. } => (
+            Code::NotFound,
+            Some("name the directory that contains the .omne with -C DIR"),
+        ),
         // The volume exists, but something in it is wrong.
         VolumeError::NotADirectory { path } if is_in_omne(path) => (
             Code::Io,

@@ -19,6 +19,12 @@ pub enum VolumeError {
         /// The directory that was named.
         root: PathBuf,
     },
+    /// The directory that was named as a volume is what runlog keeps inside of one.
+    #[error("`{}` is the inside of a volume", root.display())]
+    InsideVolume {
+        /// The directory that was named.
+        root: PathBuf,
+    },
     /// A path that must be a directory is something else.
     #[error("`{}` is not a directory", path.display())]
     NotADirectory {

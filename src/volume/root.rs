@@ -24,6 +24,7 @@ impl Volume {
     pub fn open(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
         if dir.stat(layout::OMNE)?.is_none() {
+            check_outside(root)?;
             Err(VolumeError::NotAVolume {
                 root: root.to_owned(),
             })
@@ -63,9 +64,12 @@ impl Volume {
     /// Makes the existing directory `root` a volume, unless it already is one.
     ///
     /// # Errors
-    /// `root` is not a directory, or `.omne` cannot be created in it.
+    /// `root` is not a directory or is the inside of a volume, or `.omne` cannot be created in it.
     pub fn create(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
+        if dir.stat(layout::OMNE)?.is_none() {
+            check_outside(root)?;
+        }
         dir.ensure_dir(layout::OMNE)?;
         Ok(Self::new(dir))
     }
@@ -152,6 +156,19 @@ impl Volume {
     }
 }
 
+/// Checks that a directory is neither the `.omne/` of a volume nor below its `var/`, which is easily
+/// named by mistake.
+fn check_outside(root: &Path) -> Result<(), VolumeError> {
+    let resolved = root.canonicalize().at("resolve", root)?;
+    let is_below_var = resolved.ancestors().any(|dir| dir.ends_with(layout::VAR));
+    if is_below_var || resolved.ends_with(layout::OMNE) {
+        return Err(VolumeError::InsideVolume {
+            root: root.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Returns the directory of the runs, ready for new ones: a run belongs to the user who starts it,
 /// because it says what their commands printed.
 fn creating_runs(runs: Dir, mode: CreateMode) -> Dir {
@@ -186,6 +203,19 @@ mod tests {
         };
         assert_eq!(mode(""), mode("jobs"));
         (mode(""), mode("jobs/file"))
+    }
+
+    #[test]
+    fn volume_inside_volume_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        Volume::create(tmp.path()).unwrap().make_runs().unwrap();
+        for inside in [".omne", ".omne/var/runs"] {
+            let root = tmp.path().join(inside);
+            for volume in [Volume::open(&root), Volume::create(&root)] {
+                assert!(matches!(volume, Err(VolumeError::InsideVolume { .. })));
+            }
+            assert!(!root.join(".omne").exists());
+        }
     }
 
     #[test]

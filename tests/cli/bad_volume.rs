@@ -66,6 +66,19 @@ fn directory_without_omne_is_rejected() {
     assert!(!env.exists("sub/.omne"));
 }
 
+#[test]
+fn inside_of_volume_is_rejected() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", ".omne", "run", "--", "touch", "ran"])), @"
+    exit 125
+    -- stderr
+    error: `.omne` is the inside of a volume
+    hint: name the directory that contains the .omne with -C DIR
+    ");
+    assert!(!env.exists(".omne/.omne") && !env.exists("ran"));
+}
+
 /// Runs a script in the directory, mounted read-only. Returns `None` and prints `skipped: …` if
 /// that is not possible.
 fn read_only(env: &TestEnv, script: &str) -> Option<Output> {
