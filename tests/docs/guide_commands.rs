@@ -94,6 +94,10 @@ fn run_page(page: &str) -> usize {
                 expected.map_or(0, |(_, code)| *code),
                 "{page}: {command}\n{printed}"
             );
+            if command.contains("--detach") {
+                // Later commands compare the newest run with one that has ended.
+                run(dir.path(), "runlog status --wait latest");
+            }
             ran += 1;
         }
     }
