@@ -1,6 +1,6 @@
 //! Which secrets to mask, from the environment and the volume's settings.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use anyhow::Result;
 
@@ -12,7 +12,8 @@ use crate::volume::Volume;
 /// The variable that passes `run --redact` to `runlog emit` inside a job, one per line.
 pub(crate) const REDACT: &str = "RUNLOG_REDACT";
 
-/// The variable that passes `run --no-default-redact` to `runlog emit` inside a job, as `off`.
+/// The variable that passes `run --no-default-redact` to runlog inside a job, as `off`, and
+/// `--default-redact` as `on`.
 pub(crate) const DEFAULT_REDACT: &str = "RUNLOG_DEFAULT_REDACT";
 
 /// Returns the environment whose secret variables are masked: that of this process, with the
@@ -35,10 +36,16 @@ pub(crate) fn secret_env(changed: &[(String, String)]) -> SecretEnv {
 ///
 /// Settings that cannot be read are reported elsewhere, and do not turn masking off.
 pub(crate) fn redacts_by_default(volume: Option<&Volume>) -> bool {
-    let switched_off = std::env::var_os(DEFAULT_REDACT).is_some_and(|value| value == "off");
-    let settings = volume.and_then(|volume| volume.settings().ok());
-    let set = settings.and_then(|settings| settings.redact.default);
-    !switched_off && set.unwrap_or(true)
+    let inherited = std::env::var_os(DEFAULT_REDACT);
+    match inherited.as_deref().and_then(OsStr::to_str) {
+        Some("off") => false,
+        Some("on") => true,
+        _ => {
+            let settings = volume.and_then(|volume| volume.settings().ok());
+            let set = settings.and_then(|settings| settings.redact.default);
+            set.unwrap_or(true)
+        }
+    }
 }
 
 /// Returns the redaction of a note: the patterns that `run --redact` passes to the job, and

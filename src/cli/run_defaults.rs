@@ -31,10 +31,12 @@ fn user_file() -> Option<PathBuf> {
 /// without a value has a hidden `--no-FLAG`, so that a default can be turned off.
 pub(crate) fn describe_run(command: Command) -> Command {
     let run = describe::<super::run::Args>(command);
+    let has = |long: &str| run.get_arguments().any(|arg| arg.get_long() == Some(long));
     let switches: Vec<String> = run
         .get_arguments()
         .filter(|arg| is_switch(arg) && !arg.is_hide_set())
         .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .filter(|long| !has(&opposite(long)))
         .collect();
     let mut run = run.args_override_self(true);
     for long in switches {

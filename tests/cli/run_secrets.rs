@@ -160,6 +160,25 @@ fn default_masking_can_be_switched_off() {
 }
 
 #[test]
+fn default_masking_can_be_switched_on_again() {
+    let script = r#"echo $DB_PASSWORD; "$RUNLOG" emit seen "pw=$DB_PASSWORD""#;
+    for settings in [
+        "[redact]\ndefault = false\n",
+        "[run]\nno_default_redact = true\n",
+    ] {
+        let env = TestEnv::new();
+        env.sh("mkdir -p .omne/lib/cfg");
+        env.write(".omne/lib/cfg/runlog.toml", settings);
+        with_secret(
+            &env,
+            &["run", "-q", "--default-redact", "--", "sh", "-c", script],
+        );
+        assert_eq!(stored(&env, "sh"), "***\n", "{settings}");
+        assert_eq!(env.event("note")["data"]["pw"], "***", "{settings}");
+    }
+}
+
+#[test]
 fn common_values_are_not_masked() {
     let env = TestEnv::new();
     let script = "echo $A_TOKEN $B_TOKEN $C_TOKEN $D_TOKEN";

@@ -116,8 +116,11 @@ pub(crate) struct Args {
     pub no_default_redact: bool,
     /// Also mask secrets in what the terminal or the caller gets: errors, and the output, including
     /// that of rollbacks and hooks
-    #[arg(long, help_heading = "Job")]
+    #[arg(long, overrides_with = "default_redact", help_heading = "Job")]
     pub redact_passed_on: bool,
+    /// Turn on what the settings or --no-default-redact turn off
+    #[arg(long, hide = true, overrides_with = "no_default_redact")]
+    pub default_redact: bool,
 
     /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]

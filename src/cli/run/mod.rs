@@ -84,7 +84,7 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> N
             _ => return report_not_started(&e).into(),
         },
     };
-    if !redacts_by_default(volume.as_ref().ok()) {
+    if !args.default_redact && !redacts_by_default(volume.as_ref().ok()) {
         spec.redaction.without_variables();
     }
     let lock = match volume.as_ref().map(|volume| take_lock(args, &spec, volume)) {

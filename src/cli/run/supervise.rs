@@ -174,6 +174,8 @@ impl Request<'_> {
         }
         if args.no_default_redact {
             env.push((DEFAULT_REDACT, "off".into()));
+        } else if args.default_redact {
+            env.push((DEFAULT_REDACT, "on".into()));
         }
         env.extend(std::env::var_os(JOBS_VARIABLE).map(|jobs| (JOBS_VARIABLE, jobs)));
         if let Some(size) = args.rotate_size {
