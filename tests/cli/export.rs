@@ -392,3 +392,16 @@ fn junit_output_has_no_escape_sequences() {
     assert_eq!(text("system-out"), "ok 1\n100%\n");
     assert_eq!(text("system-err"), "bad\n");
 }
+
+#[test]
+fn junit_counts_wrong_duration_as_failure() {
+    for (option, element) in [
+        ("--fail-if-shorter=1h", "failure"),
+        ("--require-free-mem=1P", "error"),
+    ] {
+        let env = TestEnv::new();
+        env.run(&["run", "-q", "--run", "it", option, "--", "true"]);
+        let text = exported(&env, "junit");
+        assert!(text.contains(&format!("<{element} ")), "{text}");
+    }
+}

@@ -177,6 +177,8 @@ fn status(job: &JobRecord, run: &RunRecord) -> TestCaseStatus {
         (Some(error), stage) if stage.is_terminal() => {
             let kind = match error.kind {
                 ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout => NonSuccessKind::Failure,
+                // It took too little or too much time (`--fail-if-shorter`, `--fail-if-longer`).
+                ErrorKind::Validation if job.exit_code.is_some() => NonSuccessKind::Failure,
                 _ => NonSuccessKind::Error,
             };
             (kind, error.kind.as_str(), &*error.message)
