@@ -51,12 +51,13 @@ fn command_runs_with_file_in_place_of_volume() {
 fn ignored_options_are_named() {
     let env = TestEnv::new();
     env.write(".omne", "");
-    let script = r#""$RUNLOG" run --log-optional -q --id-file id --tty always --kill-after 1s --sample 1s \
+    let script = r#""$RUNLOG" run --log-optional -q --id-file id --tty always --kill-after 1s --if-killed keep \
+        --sample 1s \
         --fail-if-longer 9s --on-end true --on-success true -- true 2>&1"#;
     let output = env.sh(script);
     assert_eq!(output.code, 0);
-    let list = "ignored: --kill-after, --fail-if-longer, --on-success, --on-end, --sample, --id-file, \
-        --quiet, --tty\n";
+    let list = "ignored: --kill-after, --if-killed, --fail-if-longer, --on-success, --on-end, --sample, \
+        --id-file, --quiet, --tty\n";
     assert!(output.stdout().ends_with(list), "{}", output.stdout());
 }
 

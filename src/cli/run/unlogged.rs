@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::args::Args;
+use super::args::{Args, IfKilled};
 use super::detach_channel::{Channel, report};
 use crate::cli::context::print_stderr;
 use crate::cli::exit;
@@ -24,6 +24,7 @@ pub(super) fn warning(args: &Args, text: &str) -> String {
     let ignored: Vec<_> = [
         ("--timeout", args.timeout.is_some()),
         ("--kill-after", args.kill_after.is_some()),
+        ("--if-killed", args.if_killed == IfKilled::Keep),
         ("--retries", args.retry.max_retries() > 0),
         ("--fail-if-shorter", args.fail_if_shorter.is_some()),
         ("--fail-if-longer", args.fail_if_longer.is_some()),
