@@ -10,6 +10,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::exit::Code;
+use super::{environment, exit_status};
 
 /// Write the manual pages to a directory, which is created if needed
 ///
@@ -69,7 +70,10 @@ fn page(command: Command, see_also: &[String], kind: PageKind) -> Result<(String
         Some((about, codes)) => (about.trim_end().to_owned(), Some(codes.to_owned())),
         None => (about, None),
     };
-    let command = command.subcommand_value_name("command").long_about(about);
+    // clap_mangen's own synopsis omits the values of options and the `…` of what may be repeated.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let command = command.override_usage(usage).long_about(about);
     let examples = command.get_before_long_help().map(ToString::to_string);
     let man = Man::new(command);
     let mut out = Vec::new();
@@ -99,12 +103,16 @@ fn page(command: Command, see_also: &[String], kind: PageKind) -> Result<(String
         man.render_subcommands_section(&mut out)?;
     }
     let mut rest = Roff::new();
-    if let Some(codes) = codes {
-        rest.control("SH", ["EXIT STATUS"]);
-        rest.text([roman(codes.trim())]);
-    }
-    if kind == PageKind::Main {
-        environment_and_files(&mut rest);
+    match kind {
+        PageKind::Main => {
+            let codes = Code::ALL.map(|code| ((code as u8).to_string(), code.meaning().to_owned()));
+            list(&mut rest, "EXIT STATUS", &codes);
+            environment_and_files(&mut rest);
+        }
+        PageKind::Subcommand => {
+            let codes = exit_status::rows(&codes.unwrap_or_default());
+            list(&mut rest, "EXIT STATUS", &codes);
+        }
     }
     rest.control("SH", ["SEE ALSO"]);
     let mut links: Vec<Inline> = Vec::new();
@@ -119,77 +127,21 @@ fn page(command: Command, see_also: &[String], kind: PageKind) -> Result<(String
     Ok((format!("{name}.1"), out))
 }
 
+/// Adds a section with a list of names and their meanings.
+fn list<T: AsRef<str>>(roff: &mut Roff, heading: &str, entries: &[(T, T)]) {
+    roff.control("SH", [heading]);
+    for (name, meaning) in entries {
+        roff.control("TP", []);
+        roff.text([italic(name.as_ref())]);
+        roff.text([roman(meaning.as_ref())]);
+    }
+}
+
 /// Adds the sections of the main page that `--help` does not have.
 fn environment_and_files(roff: &mut Roff) {
-    let mut list = |heading, entries: &[(&str, &str)]| {
-        roff.control("SH", [heading]);
-        for (name, meaning) in entries {
-            roff.control("TP", []);
-            roff.text([italic(*name)]);
-            roff.text([roman(*meaning)]);
-        }
-    };
+    list(roff, "ENVIRONMENT", &environment::VARIABLES);
     list(
-        "ENVIRONMENT",
-        &[
-            (
-                "RUNLOG_VOLUME",
-                "The directory that has .omne; --volume takes precedence.",
-            ),
-            (
-                "RUNLOG_RUN_ID, RUNLOG_JOB_ID",
-                "Set for a job: the IDs of its run and of the job, used by runlog emit.",
-            ),
-            (
-                "RUNLOG_JOB_VOLUME",
-                "Set for a job: its volume. Used by runlog emit, and by the other commands where no \
-                 directory above has .omne.",
-            ),
-            (
-                "RUNLOG_REDACT",
-                "Set for a job: the patterns of --redact, which runlog emit masks too.",
-            ),
-            (
-                "RUNLOG_DEFAULT_REDACT",
-                "Set to off for a job with --no-default-redact: runlog emit masks only --redact.",
-            ),
-            (
-                "RUNLOG_JOBS",
-                "Set for a job: the jobs that a process is part of, each as RUN/JOB, separated by \
-                 colons.",
-            ),
-            (
-                "TRACEPARENT",
-                "The span of the caller (W3C Trace Context). If it is valid, or with --trace, a job \
-                 gets one that names its own span.",
-            ),
-            (
-                "RUNLOG_ROTATE_SIZE",
-                "Set for a job: the size of --rotate-size, used by runlog emit.",
-            ),
-            (
-                "RUNLOG_PAGER, PAGER",
-                "The pager of runlog status, tail and replay on a terminal [default: less]; if empty, or \
-                 cat: none.",
-            ),
-            (
-                "RUNLOG_STATE, RUNLOG_EXIT_CODE",
-                "Set for a hook: the state of the run, and the exit code of runlog.",
-            ),
-            ("NO_COLOR", "If set and not empty: no color."),
-            (
-                "CLICOLOR_FORCE, FORCE_COLOR",
-                "If set, and not empty, 0 or false: color, even if the output is not a terminal, unless \
-                 NO_COLOR disables it.",
-            ),
-            ("CLICOLOR", "If 0: no color, unless it is forced."),
-            (
-                "TERM",
-                "If dumb: no color, unless it is forced, and no pager.",
-            ),
-        ],
-    );
-    list(
+        roff,
         "FILES",
         &[
             (

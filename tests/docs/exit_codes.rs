@@ -4,40 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use regex::Regex;
 use runlog::cli::exit::Code;
+use runlog::cli::exit_status::rows;
 
 use super::{check_or_bless, read};
-
-/// Returns each code and its meaning from the paragraph `Exit codes:` of a command.
-fn rows(told: &str) -> Vec<(String, String)> {
-    let code = Regex::new(r"(^|; |: |\. )(\d+(?:\+N)?) ").unwrap();
-    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut rows: Vec<(String, String)> = Vec::new();
-    let first = code.find(&told).unwrap().start();
-    if first > 0 {
-        rows.push(("the command's own".to_owned(), "it exited".to_owned()));
-    }
-    let found: Vec<_> = code.captures_iter(&told).collect();
-    let mut only = String::new();
-    for (at, one) in found.iter().enumerate() {
-        let next = found.get(at + 1);
-        let end = next.map_or(told.len(), |next| next.get(0).unwrap().start());
-        let meaning = told.get(one.get(0).unwrap().end()..end).unwrap();
-        // `. With --wait: 0 …` starts other codes.
-        let (meaning, then) = match next.map(|next| &next[1]) {
-            Some(": ") => meaning.rsplit_once(". ").unwrap(),
-            _ => (meaning, ""),
-        };
-        let meaning = format!("{only}{}", meaning.trim_end_matches('.'));
-        rows.push((one[2].to_owned(), meaning));
-        if !then.is_empty() {
-            let (first, rest) = then.split_at(1);
-            only = format!("{}{rest}: ", first.to_lowercase());
-        }
-    }
-    rows
-}
 
 fn page() -> String {
     let mut page = String::from(

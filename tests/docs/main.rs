@@ -132,6 +132,11 @@ fn cli_reference_is_up_to_date() {
         let mut command = command.clone().bin_name(&title).term_width(80);
         add(&title, &mut command);
     }
+    page.push_str("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n");
+    for (names, meaning) in runlog::cli::environment::VARIABLES {
+        let names = names.replace(", ", "`, `");
+        writeln!(page, "| `{names}` | {} |", meaning.replace('*', "\\*")).unwrap();
+    }
     check_or_bless("docs/cli.md", &page);
 }
 
