@@ -74,8 +74,10 @@ Examples:
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   runlog completions bash > ~/.local/share/bash-completion/completions/runlog
-  runlog completions zsh > ~/.zfunc/_runlog
+  mkdir -p ~/.zfunc && runlog completions zsh > ~/.zfunc/_runlog
+  mkdir -p ~/.config/fish/completions
   runlog completions fish > ~/.config/fish/completions/runlog.fish";
 
 pub(super) const MAN: &str = "\

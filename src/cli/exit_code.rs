@@ -14,7 +14,7 @@ pub enum Code {
     Negative = 1,
     /// Invalid arguments or settings.
     Usage = 2,
-    /// No such volume or run.
+    /// No such volume, run or job.
     NotFound = 3,
     /// Still running, or the wait timed out.
     Running = 4,
@@ -30,7 +30,7 @@ pub enum Code {
     RunLocked = 75,
     /// `run`: the command timed out.
     Timeout = 124,
-    /// `run`: runlog failed before the command started.
+    /// `run`: the command was not started, because a guard was not met or runlog failed.
     Runlog = 125,
     /// `run`: the command cannot be executed.
     NotExecutable = 126,
@@ -63,7 +63,7 @@ impl Code {
             Self::Ok => "success (including an empty result)",
             Self::Negative => "negative answer",
             Self::Usage => "invalid arguments or settings",
-            Self::NotFound => "no such volume or run",
+            Self::NotFound => "no such volume, run or job",
             Self::Running => "still running, or the wait timed out",
             Self::Damage => "damaged log, or missing events",
             Self::Locked => "a lock is held by another process",
@@ -71,7 +71,7 @@ impl Code {
             Self::Undelivered => "`run`: the command's output could not be delivered",
             Self::RunLocked => "`run`: another run holds the lock",
             Self::Timeout => "`run`: the command exceeded `--timeout`",
-            Self::Runlog => "`run`: runlog failed before the command started",
+            Self::Runlog => "`run`: not started: a guard was not met, or runlog failed",
             Self::NotExecutable => "`run`: the command cannot be executed",
             Self::CommandNotFound => "`run`: command not found",
         }

@@ -48,7 +48,8 @@ pub use crate::cli::context::Global;
 ///
 /// SIZE is a number of bytes, or has a unit K, M, G, T, P (1024-based): 512M. DURATION is a
 /// number of seconds, or has units ms, s, m, h, d, w: 90, 1h30m. WHEN is a date, a time
-/// (local, unless it has an offset), Unix seconds, or how long ago: 15m.
+/// (local, unless it has an offset), `now`, `today`, `yesterday`, Unix seconds, or how long
+/// ago: 15m.
 #[derive(Debug, Parser)]
 #[command(
     name = "runlog",

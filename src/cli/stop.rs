@@ -28,6 +28,8 @@ use crate::volume::RunId;
 /// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
 /// characters after the name; `~1` is the run before, as in `build~1`.
 ///
+/// DURATION is a number of seconds, or has units ms, s, m, h, d, w: 90, 1h30m.
+///
 /// Exit codes: 0 all jobs have ended, even if they already had; 1 a run is pending or lost, or its
 /// state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
 /// --timeout, or cannot be signaled; 7 I/O error.
@@ -45,7 +47,7 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     signal: i32,
-    /// Wait DURATION for the jobs to end
+    /// Wait DURATION for the jobs to end; 0 means do not wait
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
     /// Send SIGKILL to the processes of jobs that have not ended after DURATION, if that is within

@@ -38,14 +38,7 @@ fn volume() -> tempfile::TempDir {
         fs::write(&path, "#!/bin/sh\necho it works\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    for below in [
-        ".omne/lib/cfg",
-        ".local/share/bash-completion/completions",
-        ".zfunc",
-        ".config/fish/completions",
-    ] {
-        fs::create_dir_all(dir.path().join(below)).unwrap();
-    }
+    fs::create_dir_all(dir.path().join(".omne/lib/cfg")).unwrap();
     let settings = dir.path().join(".omne/lib/cfg/runlog.toml");
     fs::write(settings, "[gc]\nmax_age = \"30d\"\n").unwrap();
     for line in [

@@ -27,11 +27,13 @@ fn page() -> String {
          \n\
          If the exit code is not 0, stderr has a line with the reason, which starts with\n\
          `error:` or `warning:` or describes the finding. A line `hint:` follows if you can do\n\
-         something about it. Nothing is printed if the answer is on stdout (`status --wait`,\n\
-         `replay --diff` and `--verify`), if `tail --grep` found nothing, as with grep, or if\n\
-         `--timeout` expired. If stdout is closed early (`| head`), that is not reported, and the\n\
-         exit code is still the answer if the command has one (`status --wait`, `replay --diff`,\n\
-         `stop`); a command that only prints, such as `tail`, ends with 0.\n",
+         something about it. No reason is on stderr if the command of `run` failed or timed out,\n\
+         if the answer is on stdout (`status --wait` and `--exit-status`, `stop`,\n\
+         `replay --recover`, `--diff` and `--verify`), if `tail --grep` found nothing, as with\n\
+         grep, or if `--timeout` expired. If stdout is closed early (`| head`), that is not\n\
+         reported, and the exit code is still the answer if the command has one\n\
+         (`status --wait`, `replay --diff`, `stop`); a command that only prints, such as `tail`,\n\
+         ends with 0.\n",
     );
     let mut cli = runlog::cli::Cli::description();
     cli.build();

@@ -168,6 +168,25 @@ fn every_written_field_is_documented() {
     );
 }
 
+#[test]
+fn every_field_of_state_is_documented() {
+    let page = read("docs/format.md");
+    let (_, section) = page.split_once("\n| field of a run |").unwrap();
+    let (run, rest) = section.split_once("\n| field of a job |").unwrap();
+    let (job, _) = rest.split_once("\n\n").unwrap();
+    let schema: Value = serde_json::from_str(&read("docs/schema/runlog.schema.json")).unwrap();
+    for (table, definition) in [(run, "folded"), (job, "folded_job")] {
+        let fields = schema.pointer(&format!("/$defs/{definition}/properties"));
+        for field in fields.and_then(Value::as_object).unwrap().keys() {
+            let is_listed = table.contains(&format!("`{field}`"));
+            assert!(
+                is_listed,
+                "docs/format.md does not list {field} of {definition}"
+            );
+        }
+    }
+}
+
 /// Returns the keys of all objects in a value, except for those that users choose.
 fn nested_keys(value: &Value) -> Vec<String> {
     match value {

@@ -23,8 +23,8 @@ pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;
 
 /// Add a note to a run, from inside a job or from outside
 ///
-/// Inside a job, the run and the job come from the environment. When the command exits
-/// with 0, the note is durable: it survives a power loss.
+/// Inside a job, the volume, the run and the job come from the environment. When the command
+/// exits with 0, the note is durable: it survives a power loss.
 ///
 /// Exit codes: 0 stored; 1 the run is closed, or a line was rejected; 2 invalid arguments;
 /// 3 no such volume or run; 5 damaged log, or a newer version wrote to it; 6 timed out waiting for
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Name of the note, which is not empty
     #[arg(required_unless_present = "lines")]
     name: Option<String>,
-    /// Data of the note
+    /// Data of the note; values are strings (numbers: --data)
     #[arg(value_name = "KEY=VALUE")]
     pairs: Vec<String>,
     /// Data of the note as JSON; KEY=VALUE pairs are added to an object

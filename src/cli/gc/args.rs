@@ -28,11 +28,14 @@ use crate::volume::{Settings, Volume};
 /// A lost run counts as failed if its process is known to be dead. If it is unknown whether
 /// a run has ended (state unknown, a process that is not visible, a rollback that did not
 /// finish), the run is removed only if it is named, with --max-age, and was last changed
-/// longer ago than that. A run without an event (pending) is removed one hour after its last
-/// change.
+/// longer ago than that. A run without an event (pending) and without output is removed one
+/// hour after its last change.
 ///
 /// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
 /// characters after the name; `~1` is the run before, as in `build~1`.
+///
+/// SIZE is a number of bytes, or has a unit K, M, G, T, P (1024-based): 512M. DURATION is a number
+/// of seconds, or has units ms, s, m, h, d, w: 90, 1h30m.
 ///
 /// Exit codes: 0 success, even if there is nothing to remove; 2 invalid arguments or
 /// settings, or no limit; 3 no such volume or run; 4 a named run has not ended; 5 damaged
@@ -57,7 +60,8 @@ pub(crate) struct Args {
     /// Keep failed and lost runs that ended less than DURATION ago, whatever the limits are
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     keep_failed: Option<Duration>,
-    /// Remove pending runs one hour after their last change; every other limit does so too
+    /// Remove pending runs without output one hour after their last change; every other limit does
+    /// so too
     #[arg(long, conflicts_with = "runs", help_heading = "Limits")]
     orphans: bool,
     /// In runs that are kept, drop sealed segments whose last event is older than DURATION;

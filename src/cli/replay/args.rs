@@ -26,7 +26,7 @@ use crate::log::{StreamId, command_line};
 /// Exit codes: 0 success; 1 negative answer (--diff: the runs differ; --at: the run did not
 /// get that far; --recover without --all: the run cannot be recovered; --rollback,
 /// --with-rollback: a rollback failed, or was not permitted); 2 invalid arguments; 3 no such
-/// volume or run; 4 the run is still running (--recover, --rollback); 5 damaged log, a fault
+/// volume, run or job; 4 the run is still running (--recover, --rollback); 5 damaged log, a fault
 /// found by --verify, or a state that is no longer known; 6 timed out waiting for the lock of
 /// the log (--recover, --rollback); 7 I/O error.
 #[derive(Debug, clap::Args)]
@@ -65,8 +65,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub recovery: RecoveryArgs,
 
-    /// Print the stored events byte for byte; with --state, --verify and --diff, print JSON
-    /// Lines
+    /// Print the stored events byte for byte; with --state, --verify, --diff, --recover and
+    /// --rollback, print JSON Lines
     #[arg(long, conflicts_with_all = ["output", "dialect", "export"])]
     pub json: bool,
     /// Do not show long output in a pager (`RUNLOG_PAGER`, `PAGER`, or less)
@@ -130,7 +130,7 @@ pub(crate) struct RecoveryArgs {
     /// ones, or else those in the settings
     #[arg(long, requires = "of_recover", help_heading = "Recovery")]
     pub with_hooks: bool,
-    /// Show what --recover or --rollback would do, and change nothing
+    /// Show what --recover or --rollback would do, and change nothing; not with --json or --force
     #[arg(long, requires = "acts", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
     pub dry_run: bool,
     /// Act although damage may hide events of the run; with --rollback, also rerun a rollback that

@@ -21,6 +21,9 @@ use crate::volume::{Settings, Volume};
 /// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
 /// characters after the name; `~1` is the run before, as in `build~1`.
 ///
+/// SIZE is a number of bytes, or has a unit K, M, G, T, P (1024-based): 512M. DURATION is a number
+/// of seconds, or has units ms, s, m, h, d, w: 90, 1h30m.
+///
 /// Exit codes: 0 success, even if no rotation is due; 1 a named run contains lines of
 /// another program; 2 invalid arguments or settings; 3 no such volume or run; 5 damaged log,
 /// or a newer version wrote to it; 6 timed out waiting for the lock of a log; 7 I/O error.

@@ -5,9 +5,10 @@ use crate::job::RerunOf;
 /// The flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgainArgs {
-    /// Run again what RUN recorded: command, directory, inputs, labels, probes, limits, retries,
-    /// guards, samples, masking, lock and hooks; options that are given take precedence. RUN is named as for
-    /// `runlog stop`
+    /// Run again what RUN recorded: command, directory, variables, inputs, labels, probes, limits,
+    /// retries, guards, samples, masking, whether output is stored, rollback, lock and hooks; not
+    /// --if-locked, --if-killed, or how output is passed on. Options that are given take precedence.
+    /// RUN is named as for `runlog stop`
     #[arg(id = "again", long = "again", value_name = "RUN", help_heading = "Run")]
     pub run: Option<String>,
     /// With --again: run all failed jobs of RUN again, one after the other

@@ -28,11 +28,14 @@ use crate::volume::{JobId, RunId};
 /// At the end of a run that took far longer or shorter than usual, stderr says so; `runlog status
 /// --help` has the rule.
 ///
+/// SIZE is a number of bytes, or has a unit K, M, G, T, P (1024-based): 512M. DURATION is a number
+/// of seconds, or has units ms, s, m, h, d, w: 90, 1h30m.
+///
 /// Exit codes: the command's own; 1 it succeeded, but not within the time of --fail-if-shorter and
 /// --fail-if-longer; 128+N if signal N ended it; 74 it succeeded, but its output could not be
-/// delivered; 75 another run holds the lock; 124 the command timed out; 125 runlog failed before
-/// the start; 126 the command cannot be executed; 127 command not found; 2 invalid arguments.
-/// With --close and no command: 0 the run is closed; 3 no such volume or run; 4 a job of the run
+/// delivered; 75 another run holds the lock; 124 the command timed out; 125 not started: a
+/// guard was not met, or runlog failed; 126 the command cannot be executed; 127 command not found; 2
+/// invalid arguments or settings. With --close and no command: 0 the run is closed; 3 no such volume or run; 4 a job of the run
 /// has not ended; 5 damaged log, or a newer version wrote to it; 6 timed out waiting for the lock;
 /// 7 not stored, or not durable.
 #[derive(Debug, clap::Args)]
@@ -49,7 +52,8 @@ pub(crate) struct Args {
     )]
     pub command: Vec<OsString>,
 
-    /// Name of the run [default: the name of the program]
+    /// Name of the run [default: the name of the program; with --run, the ID; with --again, the
+    /// recorded name]
     #[arg(short, long, value_parser = NonEmptyStringValueParser::new(), help_heading = "Run")]
     pub name: Option<String>,
     /// Join run ID, or open it; it stays open for more jobs until it is closed
@@ -112,15 +116,15 @@ pub(crate) struct Args {
     pub redact: Vec<String>,
     /// Do not mask the values of variables named `*_PASSWORD`, `*_SECRET`, `*_TOKEN`,
     /// `*_PRIVATE_KEY`, `*_ACCESS_KEY`, `*_SECRET_KEY` or `*_CONNECTION_STRING`
-    #[arg(long, help_heading = "Job")]
-    pub no_default_redact: bool,
-    /// Also mask secrets in what the terminal or the caller gets: errors, and the output, including
-    /// that of rollbacks and hooks
     #[arg(long, overrides_with = "default_redact", help_heading = "Job")]
-    pub redact_passed_on: bool,
+    pub no_default_redact: bool,
     /// Turn on what the settings or --no-default-redact turn off
     #[arg(long, hide = true, overrides_with = "no_default_redact")]
     pub default_redact: bool,
+    /// Also mask secrets in what the terminal or the caller gets: errors, and the output, including
+    /// that of rollbacks and hooks
+    #[arg(long, help_heading = "Job")]
+    pub redact_passed_on: bool,
 
     /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
@@ -168,7 +172,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", help_heading = "Supervision")]
     pub require: Vec<String>,
 
-    /// Store the output without passing it on, and do not print the ID of the run
+    /// Store the output without passing it on, and do not print the ID of the run, or that it took
+    /// far longer or shorter than usual
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
     /// Print the output, also that of hooks, and the ID of the run only if the command fails
@@ -179,11 +184,11 @@ pub(crate) struct Args {
     pub no_capture: bool,
     #[command(flatten)]
     pub streams: StreamArgs,
-    /// Store at most SIZE of output; pass the rest on without storing it
+    /// Store at most SIZE of output (0: nothing); pass the rest on without storing it
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub capture_limit: Option<u64>,
-    /// Start a new segment of the log at SIZE, also for `runlog emit` inside the job [default:
-    /// from the volume's settings]
+    /// Start a new segment of the log at SIZE (0: at every write), also for `runlog emit` inside the
+    /// job [default: from the volume's settings]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
     pub rotate_size: Option<u64>,
 }

@@ -28,7 +28,7 @@ pub(crate) struct RetryArgs {
     /// Multiply the delay by FACTOR after each retry [default: 1]
     #[arg(long, value_name = "FACTOR", value_parser = parse_factor, help_heading = "Supervision")]
     retry_backoff: Option<f64>,
-    /// Wait at most DURATION before a retry
+    /// Wait at most DURATION before a retry [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     retry_max_delay: Option<Duration>,
     /// Shorten the delay before each retry at random, to no less than half of it

@@ -32,6 +32,10 @@ use crate::render::RunRecord;
 /// its name whose IDs were made from that name: at least twice or at most half of their median,
 /// outside 7 median deviations from it, and by at least 0.5 s.
 ///
+/// WHEN is a date, a time (local, unless it has an offset), `now`, `today`, `yesterday`, Unix
+/// seconds, or how long ago: 15m. DURATION is a number of seconds, or has units ms, s, m, h, d, w:
+/// 90, 1h30m.
+///
 /// Exit codes: 0 success; 2 invalid arguments; 3 no such volume or run; 5 damaged log;
 /// 7 I/O error. With --wait, --exit-status, and --watch RUN: 0 the runs completed; 1 one
 /// failed, is lost or unknown; 4 one is still running, or timed out.

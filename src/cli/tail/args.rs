@@ -47,8 +47,12 @@ pub(super) const DEFAULT_LINES: usize = 10;
 /// pieces. The stream and time of a line are those of its first byte. -f and -n cannot be combined
 /// with --grep.
 ///
+/// WHEN is a date, a time (local, unless it has an offset), `now`, `today`, `yesterday`, Unix
+/// seconds, or how long ago: 15m. DURATION is a number of seconds, or has units ms, s, m, h, d, w:
+/// 90, 1h30m.
+///
 /// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met, or --grep
-/// found nothing; 2 invalid arguments; 3 no such volume or run, or it was removed; 4 timed out;
+/// found nothing; 2 invalid arguments; 3 no such volume, run or job, or it was removed; 4 timed out;
 /// 5 damaged log (damage was skipped), or a gap; 6 the cursor file is in use; 7 I/O error.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
