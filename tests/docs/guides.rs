@@ -129,7 +129,7 @@ fn readme_recovery_looks_as_shown() {
 
 /// Commands that fail for the reasons in the table of the operations guide. `None` for what
 /// `readme_recovery_looks_as_shown` and the tests of `run` cover.
-const FAILURES: [(&str, Option<&str>); 11] = [
+const FAILURES: [(&str, Option<&str>); 21] = [
     ("exited with code", Some("runlog run -n it false")),
     (
         "ran longer than",
@@ -144,6 +144,7 @@ const FAILURES: [(&str, Option<&str>); 11] = [
         "was sent SIGTERM by process",
         Some("runlog run --detach -n it sleep 60; runlog stop it"),
     ),
+    ("arrived before attempt", None),
     (
         "it was killed by SIGHUP",
         Some("runlog run -n it sh -c 'kill -HUP $$'"),
@@ -153,6 +154,12 @@ const FAILURES: [(&str, Option<&str>); 11] = [
         Some("runlog run -n it yes | head -n 1"),
     ),
     (
+        "Exec format error",
+        Some("printf '\\177ELF' >it; chmod +x it; runlog run -n it ./it"),
+    ),
+    // A test of `spawn_error` covers it.
+    ("loader not found", None),
+    (
         "command not found",
         Some("runlog run -n it no-such-command"),
     ),
@@ -160,6 +167,29 @@ const FAILURES: [(&str, Option<&str>); 11] = [
     (
         "required probe",
         Some("runlog run -n it --probe db=file:no-such-file --require db true"),
+    ),
+    ("runlog was killed", None),
+    (
+        "(--fail-if-shorter)",
+        Some("runlog run -n it --fail-if-shorter 1h true"),
+    ),
+    (
+        "(--fail-if-longer)",
+        Some("runlog run -n it --fail-if-longer 1ms sleep 0.1"),
+    ),
+    (
+        "cannot enter working directory",
+        Some("runlog run -n it --cwd no-such-directory true"),
+    ),
+    // An idle machine has a load of 0.
+    ("the load average is", None),
+    (
+        "bytes are free",
+        Some("runlog run -n it --require-free-disk 1000T true"),
+    ),
+    (
+        "bytes of memory are available",
+        Some("runlog run -n it --require-free-mem 1000T true"),
     ),
     ("its supervisor died", None),
 ];

@@ -142,7 +142,7 @@ pub(crate) struct Args {
     pub kill_after: Option<Duration>,
     /// What happens to the job if runlog is killed [default: end; with --detach: keep]
     #[arg(long, value_name = "WHAT", help_heading = "Supervision")]
-    if_killed: Option<IfKilled>,
+    pub if_killed: Option<IfKilled>,
     #[command(flatten)]
     pub retry: RetryArgs,
     /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay

@@ -24,7 +24,7 @@ pub(super) fn warning(args: &Args, text: &str) -> String {
     let ignored: Vec<_> = [
         ("--timeout", args.timeout.is_some()),
         ("--kill-after", args.kill_after.is_some()),
-        ("--if-killed", args.if_killed == IfKilled::Keep),
+        ("--if-killed", args.if_killed == Some(IfKilled::Keep)),
         ("--retries", args.retry.max_retries() > 0),
         ("--fail-if-shorter", args.fail_if_shorter.is_some()),
         ("--fail-if-longer", args.fail_if_longer.is_some()),
