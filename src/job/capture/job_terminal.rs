@@ -31,6 +31,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// How long the front may take to stop after a signal.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many times the signal actions of the job's processes are checked.
+const ACTION_CHECKS: u32 = 5;
 /// How often to check whether the front is stopped.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -342,8 +344,15 @@ impl TerminalUsers {
 
     /// Returns whether SIGTTOU stops a process of the group.
     fn stop_when_setting_modes(self) -> bool {
-        self.job_processes()
-            .any(|process| telemetry::has_default_action(process.pid, libc::SIGTTOU))
+        let is_stoppable =
+            |process: LiveProcess| telemetry::has_default_action(process.pid, libc::SIGTTOU);
+        // A shell blocks all signals for moments, for example while it starts a command.
+        (0..ACTION_CHECKS).any(|check| {
+            if check > 0 {
+                thread::sleep(STOP_POLL_INTERVAL);
+            }
+            self.job_processes().any(is_stoppable)
+        })
     }
 
     /// Returns the processes of the job in the group.
