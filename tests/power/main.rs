@@ -228,10 +228,13 @@ fn power_cut_during_repair() {
     cut_everywhere(&before, r#""$RUNLOG" emit --run it three"#);
 }
 
-/// A dead job whose supervisor was killed.
+/// A dead job whose supervisor was killed. Its id is unlike those of other tests, whose jobs may be
+/// alive.
 const LOST: &str = r#"
-    "$RUNLOG" run -q --run it --rollback "echo >>$MARK" -- sh -c '
-        f=$(cut -d" " -f4 /proc/$PPID/stat); kill -STOP $f; kill -9 $PPID $f; exec sleep 0' || true
+    "$RUNLOG" run -q --run it --job "job$$" --rollback "echo >>$MARK" -- sh -c '
+        flock 9; f=$(cut -d" " -f4 /proc/$PPID/stat)
+        kill -STOP $f; kill -9 $PPID $f; exec sleep 0' 9>alive || true
+    flock alive true
     "$RUNLOG" emit --open --run other one
     printf '{"v":1,"torn' >>.omne/var/runs/it/events.jsonl
 "#;
