@@ -76,9 +76,8 @@ impl HookOutput {
     }
 
     /// Waits until everything is printed, unless a signal asks for the end or the deadline for the
-    /// reader has passed. If a process that the
-    /// hook left behind holds the output open, the wait is short, and that process gets a reader
-    /// that discards the rest, so that it is not harmed.
+    /// reader has passed. If a process that the hook left behind holds the output open, the wait is
+    /// short, and that process gets a reader that discards the rest, so that it is not harmed.
     pub(super) fn finish(self, control: &mut JobControl, deadline: Option<Instant>) {
         while self.ended.recv_timeout(OUTPUT_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             if !is_hung_up(self.pipe.as_fd()) {

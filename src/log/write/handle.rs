@@ -167,10 +167,11 @@ impl RunHandle {
         })
     }
 
-    /// Takes the lock of the run if no other process holds it.
+    /// Takes the lock of the run; `None` if another process holds it, or if the run or its lock
+    /// file was removed or replaced.
     ///
     /// # Errors
-    /// The run was removed, or the file system does not support locks.
+    /// The file system does not support locks.
     pub(crate) fn try_lock_run(&self) -> Result<Option<RunLock>, StorageError> {
         let file = lock(&self.lock).file.clone();
         let guard = file_lock::try_exclusive(file, &self.paths.lock)?;
